@@ -1,0 +1,114 @@
+//! What the batches without events say, as JSON so that anyone can read it with any tool.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BatchNo, Epoch, Seq};
+
+/// A 128-bit digest that finds divergence; it does not prove anything to an outsider, the chain does that.
+///
+/// Digests of single items are added, wrapping, so neither the order in which shards finish nor their number
+/// changes the sum; the seq inside every item binds the order.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Digest(pub u128);
+
+impl Digest {
+    /// The digest of one item at a place: the seed keeps items of different stages and outputs apart.
+    #[inline]
+    pub fn of(seed: u64, bytes: &[u8]) -> Self {
+        Self(xxhash_rust::xxh3::xxh3_128_with_seed(bytes, seed))
+    }
+
+    /// Puts another item in.
+    #[inline]
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.wrapping_add(other.0))
+    }
+
+    /// Takes an item out again.
+    #[inline]
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.wrapping_sub(other.0))
+    }
+}
+
+impl std::fmt::Display for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match u128::from_str_radix(&text, 16) {
+            Ok(value) if text.len() == 32 => Ok(Self(value)),
+            _ => Err(serde::de::Error::custom("a digest is 32 hexadecimal digits")),
+        }
+    }
+}
+
+/// The digests of every stage after `seq` and everything before it: the body of a checkpoint batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// The last event that the digests cover.
+    pub seq: Seq,
+    /// The flow that ran.
+    pub flow: String,
+    /// One entry per stage, in the order in which the flow declares them.
+    pub stages: Vec<StageDigest>,
+    /// How far each leaf has delivered.
+    pub leaves: Vec<LeafProgress>,
+}
+
+/// What one stage did and knows, as two numbers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageDigest {
+    /// The stage's name.
+    pub stage: String,
+    /// Everything it put out: values, commands, rejections.
+    pub outputs: Digest,
+    /// Its state, over all keys.
+    pub state: Digest,
+}
+
+/// How far a leaf has delivered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafProgress {
+    /// The leaf's name.
+    pub leaf: String,
+    /// Everything that follows from events up to this one has been handed to the outside.
+    pub delivered: Seq,
+}
+
+/// What recovery found at the end of a log and cut off: the body of a recovery batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryNote {
+    /// The writer that did the recovery.
+    pub epoch: Epoch,
+    /// The last batch that was kept.
+    pub kept: BatchNo,
+    /// The last seq that was kept.
+    pub kept_seq: Seq,
+    /// The segment file in which the cut lies; absent when the log ended cleanly.
+    pub segment: Option<String>,
+    /// Where in that file.
+    pub offset: u64,
+    /// Whole batches behind the cut that were dropped because something before them was missing.
+    pub dropped: Vec<BatchNo>,
+    /// The lettered row of the recovery table that decided.
+    pub row: String,
+}

@@ -1,0 +1,337 @@
+//! The two fixed headers of format version 1, byte for byte as they lie on disk.
+//!
+//! ```text
+//! batch header, 128 bytes                          event header, 16 bytes
+//!   0 magic u32 "DBB1"   64 prev_root [32]           0 payload_len u32
+//!   4 version u8         96 body_crc u32             4 kind u16
+//!   5 kind u8           100 clock_error_ns u32       6 flags u16
+//!   6 flags u16         104 key_id u32               8 source u32
+//!   8 salt u32          108 zero [20]               12 timestamp_delta u32
+//!  12 header_crc u32                               then, each 16 bytes and only if flagged:
+//!  16 batch_no u64                                   idempotency key
+//!  24 first_seq u64                                  correlation
+//!  32 count u32                                      causation u64, key u64
+//!  36 body_len u32                                 then the payload, padded with zeros to 16
+//!  40 epoch u64
+//!  48 durable_batch_no u64
+//!  56 timestamp u64
+//! ```
+//!
+//! Everything is little endian. `header_crc` is the CRC32C of the other 124 header bytes; `body_crc` is the
+//! CRC32C of the body *and* its zero padding up to the block, so no byte of a batch is outside a checksum.
+//! The layouts are asserted at compile time; changing one is a new format version.
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::buffer::BLOCK;
+use crate::error::BatchError;
+use crate::ids::{BatchNo, Epoch, Seq, Timestamp};
+
+/// The first four bytes of every batch.
+pub const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"DBB1");
+/// The version of the batch and event layout.
+pub const BATCH_VERSION: u8 = 1;
+/// Bytes of a batch header.
+pub const BATCH_HEADER_LEN: usize = 128;
+/// Bytes of an event header without its optional words.
+pub const EVENT_HEADER_LEN: usize = 16;
+/// Events, optional words and payloads start on a multiple of this many bytes.
+pub const ALIGN: usize = 16;
+
+/// What a batch holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum BatchKind {
+    /// Events; the only kind that takes places in the order.
+    Data = 1,
+    /// Nothing: carries the durable mark of the batch before it.
+    Heartbeat = 2,
+    /// The contract table, as JSON.
+    Contracts = 3,
+    /// The digests of all stages at a seq, and how far leaves have delivered, as JSON.
+    Checkpoint = 4,
+    /// What recovery cut off, as JSON.
+    Recovery = 5,
+}
+
+impl BatchKind {
+    /// The kind with this number on disk.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Data,
+            2 => Self::Heartbeat,
+            3 => Self::Contracts,
+            4 => Self::Checkpoint,
+            5 => Self::Recovery,
+            _ => return None,
+        })
+    }
+}
+
+/// The bytes in front of a batch. Private fields: a header is written by sealing a batch and read by parsing.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct BatchHeader {
+    magic: U32,
+    version: u8,
+    kind: u8,
+    flags: U16,
+    salt: U32,
+    header_crc: U32,
+    batch_no: U64,
+    first_seq: U64,
+    count: U32,
+    body_len: U32,
+    epoch: U64,
+    durable_batch_no: U64,
+    timestamp: U64,
+    prev_root: [u8; 32],
+    body_crc: U32,
+    clock_error_ns: U32,
+    key_id: U32,
+    zero: [u8; 20],
+}
+
+const _: () = assert!(size_of::<BatchHeader>() == BATCH_HEADER_LEN);
+const _: () = assert!(BATCH_HEADER_LEN.is_multiple_of(ALIGN) && BLOCK.is_multiple_of(ALIGN));
+const HEADER_CRC_AT: usize = std::mem::offset_of!(BatchHeader, header_crc);
+const _: () = assert!(HEADER_CRC_AT == 12);
+
+/// What the writer of a log knows about a batch that its sequencer does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The batch's place in the chain.
+    pub batch_no: BatchNo,
+    /// The fencing number of the writer.
+    pub epoch: Epoch,
+    /// Drawn at random for each use of a segment file; tells stale bytes from live ones.
+    pub salt: u32,
+    /// The root of what stands before: the batch before it, or the header block of its segment.
+    pub prev_root: Root,
+    /// The highest batch known durable when this one was handed to the disk.
+    pub durable: BatchNo,
+    /// How far the clock may be from UTC, in nanoseconds; `u32::MAX` when nobody knows.
+    pub clock_error_ns: u32,
+}
+
+/// BLAKE3 over a whole padded batch (or a segment's header block): what the next one is chained to.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Root(pub [u8; 32]);
+
+impl Root {
+    /// The root of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+impl std::fmt::Display for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl std::fmt::Debug for Root {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Root({self})")
+    }
+}
+
+/// What the sequencer knows about a batch when it closes it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Contents {
+    pub(crate) kind: BatchKind,
+    pub(crate) first_seq: Seq,
+    pub(crate) count: u32,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl BatchHeader {
+    /// Writes the header for `padded`, a whole batch whose body is already in place, into its first bytes.
+    pub(crate) fn seal(padded: &mut [u8], body_len: usize, contents: Contents, stamp: &Stamp) {
+        let (head, body) = padded.split_at_mut(BATCH_HEADER_LEN);
+        let mut header = Self {
+            magic: BATCH_MAGIC.into(),
+            version: BATCH_VERSION,
+            kind: contents.kind as u8,
+            flags: 0.into(),
+            salt: stamp.salt.into(),
+            header_crc: 0.into(),
+            batch_no: stamp.batch_no.0.into(),
+            first_seq: contents.first_seq.0.into(),
+            count: contents.count.into(),
+            body_len: u32::try_from(body_len).expect("a batch is far below 4 GiB").into(),
+            epoch: stamp.epoch.0.into(),
+            durable_batch_no: stamp.durable.0.into(),
+            timestamp: contents.timestamp.0.into(),
+            prev_root: stamp.prev_root.0,
+            body_crc: crc32c::crc32c(body).into(),
+            clock_error_ns: stamp.clock_error_ns.into(),
+            key_id: 0.into(),
+            zero: [0; 20],
+        };
+        header.header_crc = header.compute_crc().into();
+        head.copy_from_slice(header.as_bytes());
+    }
+
+    /// Reads and checks a header: magic, version, kind, checksum, and lengths that can be true.
+    ///
+    /// # Errors
+    ///
+    /// Which of these does not hold. Nothing is allocated on the word of an unchecked length.
+    pub fn parse(bytes: &[u8]) -> Result<Self, BatchError> {
+        let (header, _) =
+            Self::read_from_prefix(bytes).map_err(|_| BatchError::Short { len: bytes.len() })?;
+        if header.magic.get() != BATCH_MAGIC {
+            return Err(BatchError::Magic { found: header.magic.get() });
+        }
+        let expected = header.compute_crc();
+        if header.header_crc.get() != expected {
+            return Err(BatchError::HeaderChecksum { found: header.header_crc.get(), expected });
+        }
+        if header.version != BATCH_VERSION {
+            return Err(BatchError::Version { found: header.version });
+        }
+        let kind = BatchKind::from_byte(header.kind).ok_or(BatchError::Kind { found: header.kind })?;
+        if header.flags.get() != 0 || header.key_id.get() != 0 || header.zero != [0; 20] {
+            return Err(BatchError::UnknownFeature);
+        }
+        let (count, body_len) = (header.count.get(), header.body_len.get());
+        let room = body_len as usize / EVENT_HEADER_LEN;
+        let possible =
+            if kind == BatchKind::Data { (1..=room).contains(&(count as usize)) } else { count == 0 };
+        if !possible
+            || header.first_seq.get() == 0
+            || header.first_seq.get().checked_add(count.into()).is_none()
+        {
+            return Err(BatchError::Lengths { count, body_len });
+        }
+        Ok(header)
+    }
+
+    fn compute_crc(&self) -> u32 {
+        let bytes = self.as_bytes();
+        crc32c::crc32c_append(crc32c::crc32c(&bytes[..HEADER_CRC_AT]), &bytes[HEADER_CRC_AT + 4..])
+    }
+
+    /// What the batch holds.
+    pub fn kind(&self) -> BatchKind {
+        BatchKind::from_byte(self.kind).expect("a header is parsed or sealed with a known kind")
+    }
+
+    /// Its place in the chain.
+    pub fn batch_no(&self) -> BatchNo {
+        BatchNo(self.batch_no.get())
+    }
+
+    /// The seq of its first event; for a batch without events, of the next one to come.
+    pub fn first_seq(&self) -> Seq {
+        Seq(self.first_seq.get())
+    }
+
+    /// How many events it holds.
+    pub fn count(&self) -> u32 {
+        self.count.get()
+    }
+
+    /// The seq of its last event; for a batch without events, of the last one before it.
+    pub fn last_seq(&self) -> Seq {
+        Seq(self.first_seq.get() + u64::from(self.count.get()) - 1)
+    }
+
+    /// The seq that the next batch starts with.
+    pub fn next_seq(&self) -> Seq {
+        Seq(self.first_seq.get() + u64::from(self.count.get()))
+    }
+
+    /// Bytes of the body, padding not counted.
+    pub fn body_len(&self) -> usize {
+        self.body_len.get() as usize
+    }
+
+    /// Bytes the batch takes on disk: header, body and padding.
+    pub fn padded_len(&self) -> usize {
+        (BATCH_HEADER_LEN + self.body_len()).next_multiple_of(BLOCK)
+    }
+
+    /// The fencing number of its writer.
+    pub fn epoch(&self) -> Epoch {
+        Epoch(self.epoch.get())
+    }
+
+    /// The salt of the segment it was written to.
+    pub fn salt(&self) -> u32 {
+        self.salt.get()
+    }
+
+    /// The highest batch known durable when this one was handed to the disk.
+    pub fn durable(&self) -> BatchNo {
+        BatchNo(self.durable_batch_no.get())
+    }
+
+    /// The timestamp of its first event, or the clock when it was closed.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp(self.timestamp.get())
+    }
+
+    /// How far the clock may have been from UTC, in nanoseconds; `u32::MAX` when unknown.
+    pub fn clock_error_ns(&self) -> u32 {
+        self.clock_error_ns.get()
+    }
+
+    /// What it is chained to.
+    pub fn prev_root(&self) -> Root {
+        Root(self.prev_root)
+    }
+
+    /// The checksum that its body and padding must have.
+    pub fn body_crc(&self) -> u32 {
+        self.body_crc.get()
+    }
+}
+
+/// Which optional words an event carries, and what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(pub u16);
+
+impl Flags {
+    /// An idempotency key follows the header.
+    pub const IDEMPOTENCY: u16 = 1;
+    /// A correlation follows.
+    pub const CORRELATION: u16 = 1 << 1;
+    /// The correlation is that of the first event of the batch.
+    pub const FIRST_CORRELATION: u16 = 1 << 2;
+    /// Causation and key follow.
+    pub const LINK: u16 = 1 << 3;
+    /// Causation and key are those of the first event of the batch.
+    pub const FIRST_LINK: u16 = 1 << 4;
+    /// A stage emitted the event; its causation is the event that made it do so.
+    pub const DERIVED: u16 = 1 << 8;
+
+    pub(crate) const KNOWN: u16 = Self::IDEMPOTENCY
+        | Self::CORRELATION
+        | Self::FIRST_CORRELATION
+        | Self::LINK
+        | Self::FIRST_LINK
+        | Self::DERIVED;
+
+    /// True when `flag` is set.
+    #[inline]
+    pub const fn has(self, flag: u16) -> bool {
+        self.0 & flag != 0
+    }
+}
+
+/// The bytes in front of an event.
+#[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub(crate) struct EventHeader {
+    pub(crate) payload_len: U32,
+    pub(crate) kind: U16,
+    pub(crate) flags: U16,
+    pub(crate) source: U32,
+    pub(crate) timestamp_delta: U32,
+}
+
+const _: () = assert!(size_of::<EventHeader>() == EVENT_HEADER_LEN);
