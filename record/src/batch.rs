@@ -329,6 +329,11 @@ impl Batch {
         }
     }
 
+    /// The events from `place` on, where an earlier walk stopped.
+    pub fn resume(&self, place: Place) -> Records<'_> {
+        Records { batch: self, at: place.at, next: place.next, left: place.left }
+    }
+
     /// The event at `slot` (see [`Record::slot`]), which has place `seq`; `None` when no event starts there.
     #[inline]
     pub fn record(&self, slot: u32, seq: Seq) -> Option<Record<'_>> {
@@ -415,6 +420,22 @@ fn word(bytes: &[u8], at: &mut usize) -> Option<u128> {
     let word = bytes.get(*at..*at + ALIGN)?;
     *at += ALIGN;
     Some(u128::from_le_bytes(word.try_into().ok()?))
+}
+
+/// Where a walk over the events of one batch stands: what [`Batch::resume`] goes on from.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    at: usize,
+    next: Seq,
+    left: u32,
+}
+
+impl Records<'_> {
+    /// Where this walk stands.
+    #[inline]
+    pub fn place(&self) -> Place {
+        Place { at: self.at, next: self.next, left: self.left }
+    }
 }
 
 /// Iterates over the events of a batch.

@@ -14,9 +14,11 @@
 //! ```
 //!
 //! Decoding never panics, whatever the bytes.
+#![deny(unsafe_code)]
 
 pub mod batch;
 pub mod buffer;
+pub mod contract;
 pub mod control;
 pub mod error;
 pub mod event;
@@ -25,9 +27,12 @@ pub mod ids;
 pub mod shape;
 pub mod verified;
 
-pub use batch::{Batch, BatchFull, Fields, Record};
+pub use batch::{Batch, BatchFull, Fields, Place, Record, Records};
 pub use buffer::{AlignedBuf, BLOCK};
+pub use contract::{Contract, ContractError, ContractTable};
 pub use control::{Checkpoint, Digest, LeafProgress, RecoveryNote, StageDigest};
+/// The derives that stand beside the traits of the same names.
+pub use downbeat_derive::{Event, Shaped};
 pub use error::{BatchError, DecodeError};
 pub use event::Event;
 pub use header::{BatchHeader, BatchKind, Root, Stamp};
