@@ -1,0 +1,93 @@
+//! The state that producers see before they touch a ring: open, full log, poisoned, or nobody there any more.
+//!
+//! A look at an open door is one relaxed load. That a door was shut is known to every producer soon, not at
+//! once; what slips in is refused by the sequencer.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::error::{Cause, SubmitError};
+
+const FULL: u8 = 1;
+const POISONED: u8 = 2;
+const GONE: u8 = 4;
+
+#[derive(Default)]
+struct Causes {
+    full: Option<Cause>,
+    poison: Option<Cause>,
+}
+
+#[derive(Default)]
+pub(crate) struct Door {
+    state: AtomicU8,
+    causes: Mutex<Causes>,
+}
+
+/// The sequencer was dropped while receipts were owed.
+#[derive(Debug)]
+struct Gone;
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the sequencer stopped before the event was acknowledged")
+    }
+}
+
+impl std::error::Error for Gone {}
+
+impl Door {
+    /// Ok when events may come in.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), SubmitError> {
+        if self.state.load(Ordering::Relaxed) == 0 { Ok(()) } else { self.refusal() }
+    }
+
+    #[cold]
+    fn refusal(&self) -> Result<(), SubmitError> {
+        let causes = self.causes();
+        if let Some(cause) = causes.poison.clone() {
+            return Err(SubmitError::Poisoned { cause });
+        }
+        causes.full.clone().map_or(Ok(()), |cause| Err(SubmitError::Full { cause }))
+    }
+
+    /// Shuts the door while there is a cause.
+    pub(crate) fn set_full(&self, cause: Option<Cause>) {
+        let mut causes = self.causes();
+        if cause.is_some() {
+            self.state.fetch_or(FULL, Ordering::Release);
+        } else {
+            self.state.fetch_and(!FULL, Ordering::Release);
+        }
+        causes.full = cause;
+    }
+
+    /// Shuts the door for good. The first cause stays.
+    pub(crate) fn poison(&self, cause: Cause) {
+        self.causes().poison.get_or_insert(cause);
+        self.state.fetch_or(POISONED, Ordering::Release);
+    }
+
+    /// Nobody will complete a ticket any more.
+    pub(crate) fn leave(&self) {
+        self.poison(Arc::new(Gone));
+        self.state.fetch_or(GONE, Ordering::Release);
+    }
+
+    /// Why no ticket will be completed any more, if that is so.
+    pub(crate) fn gone(&self) -> Option<Cause> {
+        (self.state.load(Ordering::Acquire) & GONE != 0).then(|| self.poison_cause())
+    }
+
+    /// Precondition: a poisoned ticket was seen, or [`Door::gone`].
+    pub(crate) fn poison_cause(&self) -> Cause {
+        self.causes().poison.clone().unwrap_or_else(|| Arc::new(Gone))
+    }
+
+    fn causes(&self) -> MutexGuard<'_, Causes> {
+        // The causes are replaced whole, so a panic elsewhere cannot have left them half written.
+        self.causes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,110 @@
+//! Several events that get consecutive places, all or none, also after a crash.
+
+use downbeat_record::batch::EVENT_OVERHEAD_MAX;
+use downbeat_record::{Event, Fields, IdempotencyKey};
+use zerocopy::IntoBytes;
+
+use crate::entry::{ALIGN, HEAD_MAX, head_len, write_head};
+use crate::error::SubmitError;
+
+/// Events being put together; encoded here, copied into the ring in one piece when submitted.
+///
+/// Keep one and [`Group::clear`] it: its memory is reused. Give each event an idempotency key of its own, or
+/// none: [`crate::Order`] says what makes a group a duplicate.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// The bytes, as words so that payloads are aligned.
+    words: Vec<u128>,
+    /// Bytes used of them.
+    len: usize,
+    count: usize,
+    /// What the events take in a batch at most.
+    batch_bytes: usize,
+    /// Keys so far, sorted.
+    keys: Vec<IdempotencyKey>,
+}
+
+impl Group {
+    /// An empty group.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an event behind the others.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::KeyTwice`], [`SubmitError::Encode`]; the group is as it was.
+    pub fn push<E: Event>(&mut self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
+        let room = event.encoded_len_max();
+        self.add(fields, room, |out| Ok(event.encode(out)?))
+    }
+
+    /// Adds an event that is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::KeyTwice`]; the group is as it was.
+    pub fn push_bytes(&mut self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
+        self.add(fields, payload.len(), |out| {
+            out.copy_from_slice(payload);
+            Ok(payload.len())
+        })
+    }
+
+    fn add(
+        &mut self,
+        fields: &Fields,
+        room: usize,
+        encode: impl FnOnce(&mut [u8]) -> Result<usize, SubmitError>,
+    ) -> Result<(), SubmitError> {
+        let key = fields.idempotency_key;
+        let place = self.keys.partition_point(|other| other.0 < key.0);
+        if !key.is_none() && self.keys.get(place) == Some(&key) {
+            return Err(SubmitError::KeyTwice { key });
+        }
+        let payload = self.len + head_len(fields);
+        self.words.resize((payload + room).div_ceil(ALIGN), 0);
+        let bytes = self.words.as_mut_bytes();
+        let len = encode(&mut bytes[payload..payload + room])?;
+        assert!(len <= room, "{len} bytes were encoded into {room}");
+        write_head(&mut bytes[self.len..payload], fields, len);
+
+        self.len = (payload + len).next_multiple_of(ALIGN);
+        self.count += 1;
+        self.batch_bytes += len + EVENT_OVERHEAD_MAX;
+        if !key.is_none() {
+            self.keys.insert(place, key);
+        }
+        Ok(())
+    }
+
+    /// Removes all events and keeps the memory.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        (self.len, self.count, self.batch_bytes) = (0, 0, 0);
+    }
+
+    /// Events so far.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True when it has no events.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// An upper bound of what the events take in a batch.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        self.batch_bytes
+    }
+
+    /// The events as they stand in the ring.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.words.as_bytes()[..self.len]
+    }
+}
+
+// A group that fits into a batch fits into a ring of the same size: the ring needs less for each event.
+const _: () = assert!(HEAD_MAX + ALIGN <= EVENT_OVERHEAD_MAX);

@@ -1,0 +1,187 @@
+//! The ordering core: which place and which time an event gets, and whether it gets one at all.
+//!
+//! A pure state machine, `(state, input) → output`: the time is an input, there is no thread, no file, no
+//! random number and no iteration in hash order. Two cores that start alike and see the same inputs stay alike.
+//!
+//! 1. A key that is in the window makes the event a duplicate, or a conflict when the bytes differ.
+//! 2. Otherwise its seq is the next one, and its time the later of the clock and one after the last.
+//! 3. It is appended to the open batch; only when that succeeds does the state move.
+//!
+//! A **group** is placed as a whole, in consecutive places of one batch. It is as new as its keyed events: all
+//! new and the group is placed; all duplicates, at the distances they have in the group, and the group is a
+//! duplicate; anything else is a conflict, and nothing of it is placed. Events without a key go with the others.
+//! This needs nothing but the keys in the log, so it holds after a crash as before.
+//!
+//! Invariants: seqs are dense; timestamps strictly increase, whatever the clock does.
+
+use downbeat_record::batch::EVENT_OVERHEAD_MAX;
+use downbeat_record::{Batch, Fields, Seq, Timestamp};
+
+use crate::window::{Admission, IdempotencyWindow, Original, fingerprint};
+
+/// What became of an event or a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// It stands in the batch; `first` is the place of the first event.
+    New {
+        /// Place of the first event.
+        first: Original,
+    },
+    /// It has a place already; `first` is that of the first event.
+    Duplicate {
+        /// Place of the first event.
+        first: Original,
+    },
+    /// A key of it stands for something else.
+    Conflict {
+        /// What the key was used for.
+        original: Original,
+    },
+    /// The batch has no room (or is four seconds old); nothing changed. Offer it to the next batch.
+    BatchFull,
+}
+
+/// The state of the order.
+#[derive(Debug)]
+pub struct Order {
+    next: Seq,
+    last: Timestamp,
+    window: IdempotencyWindow,
+}
+
+impl Order {
+    /// Goes on after a log whose next place, last time and remembered keys are these.
+    ///
+    /// # Panics
+    ///
+    /// When `next` is 0: places start at 1.
+    pub fn new(next: Seq, last: Timestamp, window: IdempotencyWindow) -> Self {
+        assert!(next > Seq::ZERO, "the next seq is {next}, the first one is 1");
+        Self { next, last, window }
+    }
+
+    /// The next place.
+    #[inline]
+    pub fn next_seq(&self) -> Seq {
+        self.next
+    }
+
+    /// The time of the last event.
+    pub fn last_timestamp(&self) -> Timestamp {
+        self.last
+    }
+
+    /// The keys remembered.
+    pub fn window(&self) -> &IdempotencyWindow {
+        &self.window
+    }
+
+    /// Places one event. Precondition: `batch` is open and its next seq is [`Order::next_seq`].
+    #[inline]
+    pub fn place(&mut self, now: Timestamp, fields: &Fields, payload: &[u8], batch: &mut Batch) -> Placed {
+        let timestamp = self.time(now);
+        let key = fields.idempotency_key;
+        if key.is_none() {
+            if batch.push(fields, timestamp, payload).is_err() {
+                return Placed::BatchFull;
+            }
+            return self.advance(timestamp);
+        }
+        let print = fingerprint(fields, payload);
+        match self.window.admit(key, print, timestamp) {
+            Admission::Duplicate(first) => return Placed::Duplicate { first },
+            Admission::Conflict(original) => return Placed::Conflict { original },
+            Admission::New => {}
+        }
+        if batch.push(fields, timestamp, payload).is_err() {
+            return Placed::BatchFull;
+        }
+        self.window.insert(key, print, self.next, timestamp);
+        self.advance(timestamp)
+    }
+
+    /// Places a group; no key may stand in it twice. Precondition: as [`Order::place`].
+    ///
+    /// # Panics
+    ///
+    /// When the group is empty.
+    pub fn place_group<'a>(
+        &mut self,
+        now: Timestamp,
+        events: impl Iterator<Item = (Fields, &'a [u8])> + Clone,
+        batch: &mut Batch,
+    ) -> Placed {
+        let start = self.time(now);
+        let (mut count, mut bytes) = (0_u64, 0);
+        let (mut is_new, mut earlier) = (false, None);
+        for (fields, payload) in events.clone() {
+            let key = fields.idempotency_key;
+            if !key.is_none() {
+                match self.window.admit(key, fingerprint(&fields, payload), start) {
+                    Admission::New => is_new = true,
+                    Admission::Conflict(original) => return Placed::Conflict { original },
+                    Admission::Duplicate(original) => {
+                        let first = before(original, count);
+                        if is_new || earlier.is_some_and(|earlier| Some(earlier) != first) {
+                            return Placed::Conflict { original };
+                        }
+                        let Some(first) = first else { return Placed::Conflict { original } };
+                        earlier = Some(first);
+                    }
+                }
+                if let (true, Some(original)) = (is_new, earlier) {
+                    return Placed::Conflict { original };
+                }
+            }
+            count += 1;
+            bytes += payload.len() + EVENT_OVERHEAD_MAX;
+        }
+        assert!(count > 0, "a group of {count} events, at least 1 is needed");
+        if let Some(first) = earlier {
+            return Placed::Duplicate { first };
+        }
+        if !fits(batch, start, count, bytes) {
+            return Placed::BatchFull;
+        }
+        let first = Original { seq: self.next, timestamp: start };
+        for (fields, payload) in events {
+            let timestamp = self.time(now);
+            let seq = batch.push(&fields, timestamp, payload).expect("room for the whole group was checked");
+            assert!(seq == self.next, "the batch gave seq {seq}, the order is at {}", self.next);
+            if !fields.idempotency_key.is_none() {
+                self.window.insert(fields.idempotency_key, fingerprint(&fields, payload), seq, timestamp);
+            }
+            self.advance(timestamp);
+        }
+        Placed::New { first }
+    }
+
+    #[inline]
+    fn time(&self, now: Timestamp) -> Timestamp {
+        Timestamp(now.0.max(self.last.0 + 1))
+    }
+
+    #[inline]
+    fn advance(&mut self, timestamp: Timestamp) -> Placed {
+        let first = Original { seq: self.next, timestamp };
+        self.next = self.next.next();
+        self.last = timestamp;
+        Placed::New { first }
+    }
+}
+
+/// Where a group starts whose event number `index` is this one; `None` when no group can.
+fn before(original: Original, index: u64) -> Option<Original> {
+    let seq = original.seq.0.checked_sub(index).filter(|seq| *seq > 0)?;
+    let timestamp = original.timestamp.0.checked_sub(index)?;
+    Some(Original { seq: Seq(seq), timestamp: Timestamp(timestamp) })
+}
+
+/// True when `count` events of at most `bytes` together go into the batch, in bytes and in time.
+fn fits(batch: &Batch, start: Timestamp, count: u64, bytes: usize) -> bool {
+    let in_time = batch.is_empty() || start.0 + count - batch.timestamp().0 <= u64::from(u32::MAX);
+    in_time && bytes <= batch.capacity() - batch.used()
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests;

@@ -1,0 +1,78 @@
+//! What a sequencer can be told: bounds, all of them, and where to go on.
+//!
+//! None of these settings decides a byte of the log; a restart may change every one.
+
+use downbeat_record::{Seq, Timestamp};
+
+use crate::window::{Idempotency, IdempotencyWindow};
+
+/// The bounds of a sequencer. Values out of range are moved into it; the ranges stand beside the fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes of the ring that takes events from outside; a power of two from 1 KiB to 2 GiB.
+    pub ring_bytes: usize,
+    /// Bytes of the ring that takes events of stages; a power of two from 1 KiB to 2 GiB.
+    pub derived_ring_bytes: usize,
+    /// Receipts in flight, 1 to 16,777,215.
+    pub tickets: usize,
+    /// Bytes of a batch, header included; 4 KiB to 1 GiB.
+    pub batch_bytes: usize,
+    /// Batches in memory: open, being written, or read by someone; 2 to 32,768.
+    pub batches: usize,
+    /// How many events the order may be ahead of the slowest cursor; at least 4. A quarter of it, and of
+    /// `batches`, is kept for events of stages, so that a flood from outside cannot stop the flow.
+    pub window_events: u64,
+    /// How long a key is remembered.
+    pub idempotency: Idempotency,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ring_bytes: 4 << 20,
+            derived_ring_bytes: 4 << 20,
+            tickets: 65_536,
+            batch_bytes: 256 << 10,
+            batches: 64,
+            window_events: 65_536,
+            idempotency: Idempotency::default(),
+        }
+    }
+}
+
+impl Settings {
+    pub(crate) fn in_range(&self) -> Self {
+        let ring = |bytes: usize| bytes.clamp(1 << 10, 1 << 31).next_power_of_two();
+        Self {
+            ring_bytes: ring(self.ring_bytes),
+            derived_ring_bytes: ring(self.derived_ring_bytes),
+            tickets: self.tickets.clamp(1, (1 << 24) - 1),
+            batch_bytes: self.batch_bytes.clamp(4 << 10, 1 << 30),
+            batches: self.batches.clamp(2, 1 << 15),
+            window_events: self.window_events.max(4),
+            idempotency: self.idempotency,
+        }
+    }
+}
+
+/// Where the order goes on: what is in the log, everything of it durable.
+#[derive(Debug)]
+pub struct Start {
+    /// The place of the first event to come.
+    pub next_seq: Seq,
+    /// The time of the last event in the log; the next one is later.
+    pub last_timestamp: Timestamp,
+    /// The keys remembered, rebuilt from the log.
+    pub window: IdempotencyWindow,
+}
+
+impl Start {
+    /// The start of an empty log.
+    pub fn fresh(settings: &Settings) -> Self {
+        Self {
+            next_seq: Seq(1),
+            last_timestamp: Timestamp::default(),
+            window: IdempotencyWindow::new(settings.idempotency),
+        }
+    }
+}
