@@ -334,7 +334,8 @@ impl Batch {
         Records { batch: self, at: place.at, next: place.next, left: place.left }
     }
 
-    /// The event at `slot` (see [`Record::slot`]), which has place `seq`; `None` when no event starts there.
+    /// The event at `slot`, which has place `seq`: both as [`Record::slot`] and [`Record::seq`] of this batch
+    /// say. For any other pair the answer is `None` or a record of nonsense, never a panic.
     #[inline]
     pub fn record(&self, slot: u32, seq: Seq) -> Option<Record<'_>> {
         if seq < self.first_seq() || seq >= self.next_seq() {
@@ -430,6 +431,20 @@ pub struct Place {
     left: u32,
 }
 
+impl Place {
+    /// The seq of the next event.
+    #[inline]
+    pub fn next_seq(&self) -> Seq {
+        self.next
+    }
+
+    /// True when no event is left.
+    #[inline]
+    pub fn is_end(&self) -> bool {
+        self.left == 0
+    }
+}
+
 impl Records<'_> {
     /// Where this walk stands.
     #[inline]
@@ -464,3 +479,6 @@ impl<'a> Iterator for Records<'a> {
         (0, Some(self.left as usize))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,9 @@ use crate::error::DecodeError;
 use crate::shape::Shaped;
 use crate::verified::Verified;
 
-/// A type whose values can be sequenced, logged and read in place. Derive it with `#[derive(Event)]`.
+/// A type whose values can be sequenced, logged and read in place. Derive it with `#[derive(Event)]`, together
+/// with rkyv's three derives. Those look for `::rkyv`; a crate without that dependency of its own adds
+/// `#[rkyv(crate = downbeat_record::rkyv)]`.
 ///
 /// ```
 /// use downbeat_record::{Event, rkyv};
@@ -29,7 +31,7 @@ use crate::verified::Verified;
 /// let mut bytes = [0; 256];
 /// let len = event.encode(&mut bytes)?;
 /// assert!(len <= event.encoded_len_max());
-/// assert_eq!(Deposited::NAME, "bank.Deposited");
+/// assert_eq!((Deposited::NAME, Deposited::VERSION), ("bank.Deposited", 1));
 /// # Ok::<(), downbeat_record::DecodeError>(())
 /// ```
 pub trait Event: rkyv::Archive + Shaped + Sized + 'static {
@@ -38,28 +40,38 @@ pub trait Event: rkyv::Archive + Shaped + Sized + 'static {
     /// The contract's version; a change of shape needs a new one.
     const VERSION: u16;
 
-    /// Writes the value as an archive to the front of `out`, which must be 16-byte aligned, and returns its
-    /// length. Allocates nothing in steady state.
+    /// Writes the value as an archive to the front of `out` and returns its length: the root is its last
+    /// bytes. Allocates nothing in steady state. The bytes do not depend on where `out` lies; to *read* them,
+    /// the archive must start on a multiple of 16 bytes, as every payload in a [`Batch`](crate::Batch) does.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::TooLarge`] when `out` is shorter than the archive; [`Event::encoded_len_max`] is enough.
+    /// [`DecodeError::TooLarge`] when `out` is shorter than the archive, which is then undefined but safe to
+    /// use; [`Event::encoded_len_max`] is enough. An archive has less than 2 GiB.
     fn encode(&self, out: &mut [u8]) -> Result<usize, DecodeError>;
 
     /// The archive in place, checked: no copy, no allocation.
     ///
     /// # Errors
     ///
-    /// [`DecodeError::Invalid`] when the bytes are not an archive of this type.
+    /// [`DecodeError::Invalid`] when the bytes are not an archive of this type, or do not start on a multiple
+    /// of its alignment.
     fn view(bytes: Verified<&[u8]>) -> Result<&Archived<Self>, DecodeError>;
 
     /// An upper bound of what [`Event::encode`] writes, in bytes: what a producer reserves.
     #[inline]
     fn encoded_len_max(&self) -> usize {
-        // The root may have to be moved up to its alignment after out-of-line data.
-        size_of::<Archived<Self>>() + align_of::<Archived<Self>>() - 1 + self.out_of_line_max()
+        let root = size_of::<Archived<Self>>();
+        match self.out_of_line_max() {
+            0 => root,
+            // The root may have to be moved up to its alignment after out-of-line data.
+            out_of_line => out_of_line + align_of::<Archived<Self>>() - 1 + root,
+        }
     }
 }
+
+/// The longest archive: its pointers are signed 32-bit distances, and rkyv panics when one does not fit.
+const ARCHIVE_LEN_MAX: usize = i32::MAX as usize;
 
 /// What `#[derive(Event)]` calls to encode; the bounds are checked where the type is concrete.
 #[doc(hidden)]
@@ -67,7 +79,8 @@ pub fn encode<T>(value: &T, out: &mut [u8], contract: &'static str) -> Result<us
 where
     T: for<'a> Serialize<HighSerializer<Buffer<'a>, ArenaHandle<'a>, rancor::Failure>>,
 {
-    let room = out.len();
+    let room = out.len().min(ARCHIVE_LEN_MAX);
+    let out = &mut out[..room];
     rkyv::util::with_arena(|arena| {
         to_bytes_in_with_alloc::<_, _, rancor::Failure>(value, Buffer::from(out), arena.acquire())
             .map(|written| written.pos())
@@ -83,4 +96,59 @@ where
 {
     access::<A, rancor::Error>(bytes.bytes())
         .map_err(|error| DecodeError::Invalid { contract, reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, encoded_here};
+
+    #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(crate = crate, name = "test.Fixed")]
+    struct Fixed {
+        flag: bool,
+        amount: u128,
+    }
+
+    #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(crate = crate)]
+    struct Nothing;
+
+    #[repr(align(16))]
+    struct Aligned([u8; 160]);
+
+    #[test]
+    fn a_fixed_type_takes_its_size_and_nothing_more() {
+        let (event, mut out) = (Fixed { flag: true, amount: 7 }, Aligned([0; 160]));
+        assert_eq!(event.encoded_len_max(), 32);
+        assert_eq!(event.encode(&mut out.0), Ok(32));
+        let archived = Fixed::view(encoded_here(&out.0[..32])).unwrap();
+        assert_eq!((archived.flag, archived.amount.to_native()), (true, 7));
+    }
+
+    #[test]
+    fn an_event_without_fields_takes_no_bytes() {
+        assert_eq!(Nothing.encoded_len_max(), 0);
+        assert_eq!(Nothing.encode(&mut []), Ok(0));
+        assert!(Nothing::view(encoded_here(&[])).is_ok());
+    }
+
+    #[test]
+    fn a_misaligned_place_gets_the_same_bytes_and_refuses_to_be_read_there() {
+        let event = Fixed { flag: true, amount: u128::MAX / 3 };
+        let (mut aligned, mut shifted) = (Aligned([0; 160]), Aligned([0; 160]));
+        event.encode(&mut aligned.0).unwrap();
+        for shift in 1..16 {
+            event.encode(&mut shifted.0[shift..]).unwrap();
+            assert_eq!(aligned.0[..32], shifted.0[shift..shift + 32]);
+            let error = Fixed::view(encoded_here(&shifted.0[shift..shift + 32])).err().unwrap();
+            assert!(matches!(error, DecodeError::Invalid { contract: "test.Fixed", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_is_too_short_is_an_error() {
+        let error = Fixed { flag: true, amount: 7 }.encode(&mut [0; 31]).unwrap_err();
+        assert_eq!(error, DecodeError::TooLarge { contract: "test.Fixed", room: 31 });
+    }
 }

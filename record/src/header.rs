@@ -335,3 +335,110 @@ pub(crate) struct EventHeader {
 }
 
 const _: () = assert!(size_of::<EventHeader>() == EVENT_HEADER_LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sealed() -> Vec<u8> {
+        let mut bytes = vec![0; BLOCK];
+        let contents = Contents {
+            kind: BatchKind::Data,
+            first_seq: Seq(0x1112),
+            count: 3,
+            timestamp: Timestamp(0x4142),
+        };
+        let stamp = Stamp {
+            batch_no: BatchNo(0x0102),
+            epoch: Epoch(0x2122),
+            salt: 0x5152_5354,
+            prev_root: Root([0x61; 32]),
+            durable: BatchNo(0x3132),
+            clock_error_ns: 0x7172_7374,
+        };
+        BatchHeader::seal(&mut bytes, 48, contents, &stamp);
+        bytes
+    }
+
+    /// Changes header bytes and makes the header's checksum true again.
+    fn forged(at: usize, value: &[u8]) -> Result<BatchHeader, BatchError> {
+        let mut bytes = sealed();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        let header = BatchHeader::read_from_prefix(&bytes).unwrap().0;
+        bytes[HEADER_CRC_AT..HEADER_CRC_AT + 4].copy_from_slice(&header.compute_crc().to_le_bytes());
+        BatchHeader::parse(&bytes)
+    }
+
+    #[test]
+    fn a_header_comes_out_as_it_went_in() {
+        let header = BatchHeader::parse(&sealed()).unwrap();
+        assert_eq!((header.kind(), header.count(), header.body_len()), (BatchKind::Data, 3, 48));
+        assert_eq!((header.first_seq(), header.last_seq()), (Seq(0x1112), Seq(0x1114)));
+        assert_eq!((header.batch_no(), header.durable()), (BatchNo(0x0102), BatchNo(0x3132)));
+        assert_eq!((header.epoch(), header.salt()), (Epoch(0x2122), 0x5152_5354));
+        assert_eq!((header.timestamp(), header.clock_error_ns()), (Timestamp(0x4142), 0x7172_7374));
+        assert_eq!((header.prev_root(), header.padded_len()), (Root([0x61; 32]), BLOCK));
+    }
+
+    #[test]
+    fn every_field_lies_where_the_picture_says() {
+        let bytes = sealed();
+        let at = |range: std::ops::Range<usize>| bytes[range].to_vec();
+        assert_eq!(at(0..12), *b"DBB1\x01\x01\0\0\x54\x53\x52\x51");
+        assert_eq!(
+            at(16..48),
+            [
+                &[2, 1][..],
+                &[0; 6],
+                &[0x12, 0x11],
+                &[0; 6],
+                &[3, 0, 0, 0, 48, 0, 0, 0],
+                &[0x22, 0x21],
+                &[0; 6]
+            ]
+            .concat()
+        );
+        assert_eq!(at(48..64), [&[0x32, 0x31][..], &[0; 6], &[0x42, 0x41], &[0; 6]].concat());
+        assert_eq!(at(64..96), [0x61; 32]);
+        assert_eq!(at(100..128), [&[0x74, 0x73, 0x72, 0x71][..], &[0; 24]].concat());
+    }
+
+    #[test]
+    fn what_this_build_does_not_know_is_refused_by_name() {
+        assert_eq!(forged(0, b"DBB2").err(), Some(BatchError::Magic { found: u32::from_le_bytes(*b"DBB2") }));
+        assert_eq!(forged(4, &[2]).err(), Some(BatchError::Version { found: 2 }));
+        assert_eq!(forged(5, &[6]).err(), Some(BatchError::Kind { found: 6 }));
+        for unknown in [6, 7, 104, 107, 108, 127] {
+            assert_eq!(forged(unknown, &[1]).err(), Some(BatchError::UnknownFeature), "byte {unknown}");
+        }
+    }
+
+    #[test]
+    fn counts_and_lengths_that_cannot_be_are_refused() {
+        for (at, value) in [
+            (24, u64::MAX.to_le_bytes().to_vec()),
+            (24, 0_u64.to_le_bytes().to_vec()),
+            (32, 0_u32.to_le_bytes().to_vec()),
+            (32, 4_u32.to_le_bytes().to_vec()),
+            (36, 47_u32.to_le_bytes().to_vec()),
+            (5, vec![BatchKind::Heartbeat as u8]),
+        ] {
+            assert!(matches!(forged(at, &value), Err(BatchError::Lengths { .. })), "byte {at}: {value:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_without_its_end_is_short() {
+        let bytes = sealed();
+        for len in 0..BATCH_HEADER_LEN {
+            assert_eq!(BatchHeader::parse(&bytes[..len]).err(), Some(BatchError::Short { len }));
+        }
+    }
+
+    #[test]
+    fn a_kind_is_the_number_it_is_written_as() {
+        for byte in 0..=255 {
+            assert!(BatchKind::from_byte(byte).is_none_or(|kind| kind as u8 == byte));
+        }
+    }
+}

@@ -184,4 +184,31 @@ mod tests {
 
     /// Golden: changing these moves keys between shards and needs a new version of the rule.
     const SHARD_RULE_1: [u32; 8] = [1, 1, 2, 6, 4, 3, 4, 5];
+
+    #[test]
+    fn the_shard_is_the_high_half_of_hash_times_count() {
+        for key in [0, 1, 77, u64::MAX] {
+            let hash = xxhash_rust::xxh3::xxh3_64(&key.to_le_bytes());
+            assert_eq!(Key(key).shard(u32::MAX), (u128::from(hash) * u128::from(u32::MAX) >> 64) as u32);
+            assert_eq!(Key(key).shard(0), 0);
+        }
+    }
+
+    /// The reference vectors of XXH3 for the empty text.
+    #[test]
+    fn ids_of_text_are_xxh3_and_never_absent() {
+        assert_eq!(Key::of(""), Key(0x2d06_8005_38d3_94c2));
+        assert_eq!(Correlation::of("").to_string(), "99aa06d3014798d86001c324468d497f");
+        assert_ne!(Key::of("alice"), Key::of("bob"));
+        assert!(Correlation::NONE.is_none() && !IdempotencyKey::of("a").is_none());
+    }
+
+    #[test]
+    fn ids_print_as_what_they_are() {
+        assert_eq!(format!("{} {:?}", Seq(7), Seq(7)), "7 Seq(7)");
+        assert_eq!(Correlation(0xab).to_string(), format!("{}ab", "0".repeat(30)));
+        assert_eq!(LogId([0x0f; 16]).to_string(), "0f".repeat(16));
+        assert_eq!(serde_json::to_string(&Seq(u64::MAX)).unwrap(), u64::MAX.to_string());
+        assert_eq!((Seq::ZERO.next(), BatchNo::ZERO.next()), (Seq(1), BatchNo(1)));
+    }
 }

@@ -24,6 +24,7 @@ pub mod error;
 pub mod event;
 pub mod header;
 pub mod ids;
+pub mod json;
 pub mod shape;
 pub mod verified;
 

@@ -52,6 +52,9 @@ pub enum ShapeFault {
     /// A name is empty or longer than [`NAME_LEN_MAX`].
     #[error("has a name that is empty or longer than {NAME_LEN_MAX} bytes")]
     Name,
+    /// A vector whose elements have no bytes: its length is all there is.
+    #[error("is a vector of elements without bytes; a number says the same")]
+    NoBytes,
     /// Not the JSON of a shape.
     #[error("is not the JSON of a shape: {0}")]
     Json(&'static str),
@@ -100,6 +103,9 @@ fn check(shape: &Shape, levels: usize, parts: &mut usize) -> Result<(), ShapeErr
         Shape::Unit | Shape::Scalar(_) | Shape::String => Ok(()),
         Shape::Vec(of) | Shape::Option(of) | Shape::Array { of, .. } | Shape::Box(of) => {
             check(of, deeper(levels, 1)?, parts)?;
+            if matches!(shape, Shape::Vec(_)) && of.size() == 0 {
+                return Err(ShapeError::here(ShapeFault::NoBytes));
+            }
             if shape.size() > SIZE_MAX { Err(ShapeError::here(ShapeFault::TooLarge)) } else { Ok(()) }
         }
         Shape::Struct(StructShape { name, size, align, members }) => {

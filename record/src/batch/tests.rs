@@ -1,0 +1,263 @@
+//! Batches: what goes in comes out, and nothing else is ever read.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::{BatchNo, Epoch};
+
+fn stamp() -> Stamp {
+    Stamp {
+        batch_no: BatchNo(7),
+        epoch: Epoch(2),
+        salt: 0xfeed_beef,
+        prev_root: Root([0xab; 32]),
+        durable: BatchNo(6),
+        clock_error_ns: 500,
+    }
+}
+
+/// Ids from a small pool, so that events of one batch share them and differ in them.
+fn fields() -> impl Strategy<Value = Fields> {
+    let id = || prop_oneof![Just(0_u128), Just(1), Just(u128::MAX), any::<u128>()];
+    let word = || prop_oneof![Just(0_u64), Just(1), Just(u64::MAX), any::<u64>()];
+    (any::<u16>(), any::<u32>(), word(), id(), word(), id(), any::<bool>()).prop_map(
+        |(kind, source, key, correlation, causation, idempotency_key, derived)| Fields {
+            kind: Kind(kind),
+            source: SourceId(source),
+            key: Key(key),
+            correlation: Correlation(correlation),
+            causation: Seq(causation),
+            idempotency_key: IdempotencyKey(idempotency_key),
+            derived,
+        },
+    )
+}
+
+type Pushed = (Fields, u64, Vec<u8>);
+
+fn events() -> impl Strategy<Value = Vec<Pushed>> {
+    vec((fields(), 1..1_000_000_u64, vec(any::<u8>(), 0..300)), 1..40)
+}
+
+fn sealed(events: &[Pushed]) -> Batch {
+    let mut batch = Batch::with_capacity(BATCH_BYTES, 3);
+    batch.open(Seq(1_000));
+    let mut now = Timestamp(1_700_000_000_000_000_000);
+    for (index, (fields, later, payload)) in events.iter().enumerate() {
+        now.0 += later;
+        assert_eq!(batch.push(fields, now, payload), Ok(Seq(1_000 + index as u64)));
+    }
+    batch.seal(&stamp());
+    batch
+}
+
+/// Makes both checksums true again, so that what they protect is looked at.
+fn fix_checksums(bytes: &mut [u8]) {
+    let body_len = u32::from_le_bytes(bytes[36..40].try_into().unwrap()) as usize;
+    let padded = (BATCH_HEADER_LEN + body_len).next_multiple_of(BLOCK).min(bytes.len());
+    let body_crc = crc32c::crc32c(&bytes[BATCH_HEADER_LEN..padded]);
+    bytes[96..100].copy_from_slice(&body_crc.to_le_bytes());
+    let header_crc = crc32c::crc32c_append(crc32c::crc32c(&bytes[..12]), &bytes[16..BATCH_HEADER_LEN]);
+    bytes[12..16].copy_from_slice(&header_crc.to_le_bytes());
+}
+
+/// Reads what may be anything, and everything there is to read in it.
+fn walk(bytes: &[u8]) -> bool {
+    let Ok(batch) = Batch::read(bytes) else { return false };
+    let records: Vec<Record<'_>> = batch.records().collect();
+    assert_eq!(records.len(), batch.count() as usize);
+    for (index, record) in records.iter().enumerate() {
+        assert_eq!(record.seq.0, batch.first_seq().0 + index as u64);
+        assert!(batch.record(record.slot, record.seq).is_some());
+    }
+    assert!(records.is_sorted_by(|a, b| a.timestamp < b.timestamp));
+    for slot in 0..(batch.used() / ALIGN + 2) as u32 {
+        let _ = batch.record(slot, batch.first_seq());
+    }
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn every_combination_of_fields_comes_out_as_it_went_in(events in events()) {
+        let batch = sealed(&events);
+        let read = Batch::read(batch.bytes()).unwrap();
+        prop_assert_eq!(read.bytes(), batch.bytes());
+        prop_assert_eq!(read.count() as usize, events.len());
+        let mut now = 1_700_000_000_000_000_000;
+        for batch in [&batch, &read] {
+            let mut seq = 1_000;
+            for (record, (fields, later, payload)) in batch.records().zip(&events) {
+                now += later;
+                prop_assert_eq!(record.seq, Seq(seq));
+                prop_assert_eq!(record.timestamp, Timestamp(now));
+                prop_assert_eq!(&record.fields, fields);
+                prop_assert_eq!(record.payload().bytes(), payload.as_slice());
+                prop_assert_eq!(record.payload().bytes().as_ptr() as usize % ALIGN, 0);
+                let again = batch.record(record.slot, record.seq).unwrap();
+                prop_assert_eq!(again.fields, *fields);
+                seq += 1;
+            }
+            now = 1_700_000_000_000_000_000;
+        }
+    }
+
+    #[test]
+    fn mutated_bytes_are_refused(
+        events in events(),
+        flips in vec((any::<prop::sample::Index>(), 1..=255_u8), 1..8),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let good = sealed(&events).bytes().to_vec();
+        let mut bytes = good.clone();
+        for (at, mask) in flips {
+            let at = at.index(bytes.len());
+            bytes[at] ^= mask;
+        }
+        prop_assert_eq!(walk(&bytes), bytes == good);
+        prop_assert!(!walk(&good[..cut.index(good.len())]));
+    }
+
+    #[test]
+    fn a_mutated_body_with_true_checksums_never_panics(
+        events in events(),
+        flips in vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+        header in vec((16..BATCH_HEADER_LEN, any::<u8>()), 0..3),
+    ) {
+        let mut bytes = sealed(&events).bytes().to_vec();
+        for (at, value) in flips {
+            let body = bytes.len() - BATCH_HEADER_LEN;
+            bytes[BATCH_HEADER_LEN + at.index(body)] = value;
+        }
+        for (at, value) in header {
+            bytes[at] = value;
+        }
+        fix_checksums(&mut bytes);
+        walk(&bytes);
+    }
+
+    #[test]
+    fn random_bodies_with_true_checksums_never_panic(
+        body in vec(prop_oneof![4 => Just(0_u8), 1 => any::<u8>(), 1 => 0..32_u8], 16..2_000),
+        count in 1..20_u32,
+    ) {
+        let mut bytes = sealed(&[(Fields::default(), 1, Vec::new())]).bytes().to_vec();
+        bytes.truncate(BATCH_HEADER_LEN);
+        bytes.extend_from_slice(&body);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes[32..36].copy_from_slice(&count.to_le_bytes());
+        bytes[36..40].copy_from_slice(&(body.len() as u32).to_le_bytes());
+        fix_checksums(&mut bytes);
+        walk(&bytes);
+    }
+
+    #[test]
+    fn random_bytes_are_refused(bytes in vec(any::<u8>(), 0..9_000)) {
+        prop_assert!(!walk(&bytes));
+    }
+}
+
+#[test]
+fn every_single_bit_flip_is_found() {
+    let events: Vec<Pushed> = (0..12)
+        .map(|index| {
+            let fields = Fields {
+                correlation: Correlation(u128::from(index % 2)),
+                key: Key(u64::from(index)),
+                ..Fields::default()
+            };
+            (fields, 1, vec![index; 400])
+        })
+        .collect();
+    let mut bytes = sealed(&events).bytes().to_vec();
+    assert_eq!(bytes.len(), 2 * BLOCK);
+    for bit in 0..bytes.len() * 8 {
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        assert!(Batch::read(&bytes).is_err(), "bit {bit} may be flipped unseen");
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    assert!(Batch::read(&bytes).is_ok());
+}
+
+#[test]
+fn shared_ids_cost_nothing_and_all_headers_at_most_a_twentieth() {
+    let fields = Fields {
+        kind: Kind(1),
+        source: SourceId(1),
+        key: Key(7),
+        correlation: Correlation(9),
+        causation: Seq(3),
+        ..Fields::default()
+    };
+    let mut batch = Batch::with_capacity(BATCH_BYTES, 0);
+    let mut payloads = 0;
+    while batch.push(&fields, Timestamp(payloads as u64 + 1), &[1; 512]).is_ok() {
+        payloads += 512;
+    }
+    let overhead = batch.used() - payloads;
+    assert!(overhead * 20 <= payloads, "{overhead} bytes of headers for {payloads} bytes of payload");
+    assert_eq!(overhead, BATCH_HEADER_LEN + 2 * ALIGN + batch.count() as usize * EVENT_HEADER_LEN);
+}
+
+#[test]
+fn a_full_batch_is_as_it_was() {
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    assert_eq!(batch.push(&Fields::default(), Timestamp(1), &[5; 1_000]), Ok(Seq(1)));
+    let used = batch.used();
+    assert_eq!(batch.push(&Fields::default(), Timestamp(2), &[6; BLOCK]), Err(BatchFull));
+    assert_eq!((batch.used(), batch.count()), (used, 1));
+    assert_eq!(batch.push(&Fields::default(), Timestamp(2), &[6; 1_000]), Ok(Seq(2)));
+    batch.seal(&stamp());
+    assert_eq!(Batch::read(batch.bytes()).unwrap().count(), 2);
+}
+
+#[test]
+fn an_event_too_late_for_its_batch_goes_into_the_next() {
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    batch.push(&Fields::default(), Timestamp(1), b"first").unwrap();
+    let last = Timestamp(1 + u64::from(u32::MAX));
+    assert_eq!(batch.push(&Fields::default(), Timestamp(last.0 + 1), b"late"), Err(BatchFull));
+    assert_eq!(batch.push(&Fields::default(), last, b"just"), Ok(Seq(2)));
+    assert_eq!(batch.records().last().unwrap().timestamp, last);
+}
+
+#[test]
+#[should_panic(expected = "timestamp 5 after 5")]
+fn time_that_stands_still_is_a_bug_of_the_caller() {
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    batch.push(&Fields::default(), Timestamp(5), b"").unwrap();
+    let _ = batch.push(&Fields::default(), Timestamp(5), b"");
+}
+
+#[test]
+fn a_reused_batch_remembers_nothing() {
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    let fields = Fields { correlation: Correlation(9), key: Key(4), ..Fields::default() };
+    batch.push(&fields, Timestamp(50), &[0xff; 2_000]).unwrap();
+    batch.seal(&stamp());
+    batch.open(Seq(2));
+    batch.push(&fields, Timestamp(1), b"short").unwrap();
+    batch.seal(&stamp());
+    let mut fresh = Batch::with_capacity(BLOCK, 0);
+    fresh.open(Seq(2));
+    fresh.push(&fields, Timestamp(1), b"short").unwrap();
+    fresh.seal(&stamp());
+    assert_eq!(batch.bytes(), fresh.bytes());
+}
+
+#[test]
+fn a_control_batch_carries_its_body_and_no_events() {
+    let kinds = [BatchKind::Heartbeat, BatchKind::Contracts, BatchKind::Checkpoint, BatchKind::Recovery];
+    for kind in kinds {
+        let mut batch = Batch::control(kind, Seq(10), Timestamp(3), b"{\"seq\": 9}");
+        batch.seal(&stamp());
+        let read = Batch::read(batch.bytes()).unwrap();
+        assert_eq!((read.kind(), read.body(), read.count()), (kind, &b"{\"seq\": 9}"[..], 0));
+        assert_eq!((read.first_seq(), read.next_seq()), (Seq(10), Seq(10)));
+        assert!(read.records().next().is_none());
+        assert!(walk(batch.bytes()));
+    }
+}
