@@ -1,1 +1,49 @@
-//! Being built.
+//! A flow in parallel, on ractor actors.
+//!
+//! ractor carries lifecycle, supervision and doorbells; data travels as cursors into sequenced batches and as
+//! 24-byte tokens in bounded lanes. Every group of stages is a worker, every worker an actor; a shard of a keyed
+//! group is a worker of its own. The order of arrival never matters: a worker applies event `s` only when all
+//! workers upstream have passed `s`, and what they sent for `s` is on its lanes by then.
+//!
+//! ```text
+//!            Feeds (sequencer thread)                  Actors (handle)
+//!               │ Arc<Batch>, to every worker             │ durable, fold_states, fault
+//!      ┌────────┴───────┐                                 ▼
+//!      ▼                ▼          lane            lane, durable only
+//!  [worker A] ──token + value──► [worker B] ──token + value──► [leaf]
+//!      │ commands                     │
+//!      └──────► Commands (ingress) ◄──┘        a crash: its group is rebuilt from History and joins again
+//! ```
+//!
+//! Bounds: batches by the window of the order; lanes by their size, checked before an event is applied; a
+//! mailbox holds at most one ring. What stops, stops its upstream, and in the end the producer.
+#![forbid(unsafe_code)]
+
+mod actors;
+mod board;
+mod doorbell;
+mod error;
+mod faults;
+mod feeds;
+mod group;
+mod host;
+mod lane;
+mod leaf;
+mod node;
+mod outgoing;
+mod plan;
+mod ports;
+mod requests;
+mod settings;
+mod sync;
+mod token;
+mod worker;
+
+pub use actors::{Actors, WorkerStatus};
+pub use board::{Divergence, Sums, compare};
+pub use error::StartError;
+pub use faults::Fault;
+pub use feeds::Feeds;
+pub use ports::{CommandRefused, Commands, History, HistoryError, Ports};
+pub use settings::Settings;
+pub use token::Token;

@@ -1,0 +1,396 @@
+//! The flow in parallel: starting it, asking it, mending it, stopping it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use downbeat_flow::{Flow, Kinds, Stage};
+use downbeat_record::{Key, LeafProgress, Seq};
+use ractor::{ActorCell, ActorId};
+
+use crate::board::{Board, Sums};
+use crate::error::StartError;
+use crate::faults::{Fault, Faults};
+use crate::feeds::{Change, Feeds};
+use crate::group::{Blueprint, CatchUp, Group, LeafPort};
+use crate::host::{Crash, Host};
+use crate::leaf::{LeafWorker, NewLanes, Watermark};
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::ports::Ports;
+use crate::requests::Requests;
+use crate::settings::Settings;
+use crate::sync::{Ordering, fence};
+
+/// A flow that runs on actors.
+pub struct Actors {
+    shared: Arc<Shared>,
+    mender: Option<JoinHandle<()>>,
+}
+
+/// What a worker is doing, for those who watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Its stages, or the leaf.
+    pub name: String,
+    /// Its shard.
+    pub shard: u32,
+    /// The last seq it has passed.
+    pub cursor: Seq,
+}
+
+struct Shared {
+    blueprint: Blueprint,
+    hosts: Vec<Host>,
+    /// Carries the leaves, which may block, and the conductor.
+    leaf_host: Host,
+    conductor: ActorCell,
+    groups: Mutex<Vec<GroupState>>,
+    durable: Arc<Watermark>,
+    changes: Sender<Change>,
+    wake_order: Box<dyn Fn() + Send + Sync>,
+    leaf_names: Vec<Arc<str>>,
+}
+
+struct GroupState {
+    group: Group,
+    crashes: u32,
+}
+
+impl Actors {
+    /// Starts the actors of a flow, applies the log up to where it was recovered, and returns when every stage
+    /// has passed that. The [`Feeds`] belong to the thread that sequences; `wake_order` wakes that thread.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]: above all when the code does not give the digests that are in the log.
+    pub fn start(
+        flow: Flow,
+        kinds: Arc<Kinds>,
+        settings: Settings,
+        ports: Ports,
+        wake_order: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(Self, Feeds), StartError> {
+        let plan = Plan::new(&flow, settings.shards.max(1));
+        let names: Vec<String> = flow.stages().iter().map(|stage| stage.name.to_string()).collect();
+        let stage_names: Arc<[Arc<str>]> = flow.stages().iter().map(|stage| stage.name.clone()).collect();
+        let last_progress = ports.checkpoints.last().map(|last| last.leaves.clone()).unwrap_or_default();
+        let board =
+            Arc::new(Board::new(names, plan.reports(), settings.checkpoint_interval, ports.checkpoints));
+        let faults = Arc::new(Faults::default());
+        let durable = Arc::new(Watermark::default());
+        durable.set(ports.recovered);
+
+        let hosts = (0..settings.threads.max(1))
+            .map(|index| Host::start(format!("downbeat-flow-{index}")))
+            .collect::<Result<Vec<_>, _>>()?;
+        let leaf_host = Host::start("downbeat-leaves".to_owned())?;
+        let (crashes, crashed) = bounded(1024);
+        let conductor = leaf_host.conductor(crashes)?;
+
+        let mut leaf_ports = Vec::new();
+        let mut leaf_workers = Vec::new();
+        for (index, def) in flow.leaves().iter().enumerate() {
+            let node = Arc::new(Node::new());
+            let new_lanes = Arc::new(NewLanes::default());
+            let upstream = plan.leaves[index].clone();
+            let mut leaf = def.take();
+            let remembered = leaf.resume().map_err(|error| StartError::Leaf {
+                leaf: def.name.to_string(),
+                reason: error.to_string(),
+            })?;
+            let logged = last_progress.iter().find(|progress| *progress.leaf == *def.name);
+            let delivered = remembered.or(logged.map(|progress| progress.delivered)).unwrap_or_default();
+            leaf_workers.push(LeafWorker {
+                node: node.clone(),
+                name: def.name.clone(),
+                leaf,
+                lanes: upstream.iter().map(|_| None).collect(),
+                new_lanes: new_lanes.clone(),
+                durable: durable.clone(),
+                delivered,
+                position: Seq::ZERO,
+                stages: stage_names.clone(),
+                values: Vec::with_capacity(64),
+                faults: faults.clone(),
+                stopped: false,
+            });
+            leaf_ports.push(LeafPort { node, new_lanes, upstream });
+        }
+        let leaf_names = flow.leaves().iter().map(|leaf| leaf.name.clone()).collect();
+        let requests = plan.workers.iter().map(|_| Arc::new(Requests::default())).collect();
+        let blueprint = Blueprint {
+            flow,
+            kinds,
+            plan,
+            settings,
+            board,
+            faults: faults.clone(),
+            commands: ports.commands,
+            history: ports.history.clone(),
+            leaves: leaf_ports,
+            requests,
+        };
+
+        let (mut groups, mut feeds, mut catch_ups) = (Vec::new(), Vec::new(), Vec::new());
+        for group in 0..blueprint.plan.groups {
+            let (group, new_feeds, catch_up) = blueprint.build(group, &hosts, &conductor)?;
+            feeds.extend(
+                new_feeds.into_iter().map(|feed| crate::feeds::Feed { floor: ports.recovered, ..feed }),
+            );
+            catch_ups.push(catch_up);
+            groups.push(GroupState { group, crashes: 0 });
+        }
+        for worker in leaf_workers {
+            leaf_host.spawn(worker, &conductor)?;
+        }
+        let (changes, to_feeds) = bounded(64);
+        let shared = Arc::new(Shared {
+            blueprint,
+            hosts,
+            leaf_host,
+            conductor,
+            groups: Mutex::new(groups),
+            durable,
+            changes,
+            wake_order: Box::new(wake_order),
+            leaf_names,
+        });
+        let mut all = CatchUp::join(catch_ups);
+        all.read(&*ports.history, ports.recovered).map_err(StartError::History)?;
+        all.finish();
+        if let Some(divergence) = shared.blueprint.board.divergence() {
+            return Err(divergence.into());
+        }
+        if let Some(fault) = faults.first() {
+            return Err(fault.into());
+        }
+        if let Ok((_, reason)) = crashed.try_recv() {
+            let stages = shared.blueprint.flow.name().to_owned();
+            return Err(Fault::Group { group: 0, stages, times: 1, reason }.into());
+        }
+        let mending = shared.clone();
+        let mender = std::thread::Builder::new()
+            .name("downbeat-mender".to_owned())
+            .spawn(move || mending.mend(&crashed))?;
+        let feeds = Feeds { feeds, changes: to_feeds, published: ports.recovered };
+        Ok((Self { shared, mender: Some(mender) }, feeds))
+    }
+
+    /// Moves the durable watermark: leaves may deliver what follows from events up to it.
+    pub fn durable(&self, upto: Seq) {
+        self.shared.durable.set(upto);
+        // Pairs with the fence in `LeafWorker::limit`.
+        fence(Ordering::SeqCst);
+        for leaf in &self.shared.blueprint.leaves {
+            if leaf.node.gated.load(Ordering::Relaxed) && leaf.node.gated.swap(false, Ordering::AcqRel) {
+                leaf.node.bell.ring();
+            }
+        }
+    }
+
+    /// Why the flow cannot go on, if it cannot.
+    pub fn fault(&self) -> Option<Fault> {
+        self.shared.blueprint.faults.first()
+    }
+
+    /// The checkpoints that were completed since the last call and are to be logged.
+    pub fn checkpoints(&self) -> Vec<Sums> {
+        self.shared.blueprint.board.take()
+    }
+
+    /// Asks for a checkpoint at `last`, the last seq there is; it shows up in [`Actors::checkpoints`] unless the
+    /// log has it.
+    pub fn ask_checkpoint(&self, last: Seq) {
+        self.shared.blueprint.board.ask(last);
+        self.shared.each_node(|node| node.bell.ring());
+    }
+
+    /// The last seq for which a checkpoint is complete.
+    pub fn checkpointed(&self) -> Seq {
+        self.shared.blueprint.board.complete_upto()
+    }
+
+    /// How far each leaf has delivered.
+    pub fn leaf_progress(&self) -> Vec<LeafProgress> {
+        let leaves = self.shared.blueprint.leaves.iter().zip(&self.shared.leaf_names);
+        leaves
+            .map(|(port, name)| LeafProgress { leaf: name.to_string(), delivered: port.node.cursor() })
+            .collect()
+    }
+
+    /// Where every worker and every leaf stands.
+    pub fn status(&self) -> Vec<WorkerStatus> {
+        let blueprint = &self.shared.blueprint;
+        let mut all = Vec::new();
+        for state in self.shared.groups().iter() {
+            for (index, node) in &state.group.nodes {
+                let place = &blueprint.plan.workers[*index];
+                let names: Vec<&str> =
+                    place.stages.iter().map(|id| &*blueprint.flow.stage(*id).name).collect();
+                all.push(WorkerStatus { name: names.join("+"), shard: place.shard, cursor: node.cursor() });
+            }
+        }
+        let leaves = self.leaf_progress().into_iter();
+        all.extend(leaves.map(|leaf| WorkerStatus { name: leaf.leaf, shard: 0, cursor: leaf.delivered }));
+        all
+    }
+
+    /// True when every stage and every leaf has passed `last`, and no command is held back.
+    pub fn is_quiet(&self, last: Seq) -> bool {
+        let mut quiet = true;
+        self.shared.each_node(|node| {
+            quiet &= node.cursor() >= last && !node.backlog.load(Ordering::Acquire);
+        });
+        quiet && self.shared.blueprint.leaves.iter().all(|leaf| leaf.node.cursor() >= last)
+    }
+
+    /// Folds over every key and state of a stage; each shard answers between two events, in the order of its
+    /// keys. `None` when the flow has no such stage, or it is not an `S`.
+    pub fn fold_states<S: Stage, A: Send + 'static>(
+        &self,
+        stage: &str,
+        start: A,
+        fold: impl Fn(A, Key, &S::State) -> A + Send + Sync + 'static,
+    ) -> Option<A> {
+        let blueprint = &self.shared.blueprint;
+        let id = blueprint.flow.stages().iter().find(|def| &*def.name == stage)?.id;
+        let fold = Arc::new(fold);
+        let mut total = start;
+        for (index, place) in blueprint.plan.workers.iter().enumerate() {
+            if !place.stages.contains(&id) {
+                continue;
+            }
+            let (answer, wait) = bounded(1);
+            let (name, fold) = (stage.to_owned(), fold.clone());
+            blueprint.requests[index].put(Box::new(move |unit| {
+                let mut sum = Some(total);
+                let known = unit.each_state::<S>(&name, |key, state| {
+                    sum = sum.take().map(|sum| fold(sum, key, state));
+                });
+                // Who asked waits; if it was dropped nobody needs the answer.
+                let _ = answer.send(sum.filter(|_| known));
+            }));
+            self.shared.ring_worker(index);
+            total = wait.recv().ok()??;
+        }
+        Some(total)
+    }
+
+    /// Makes the actor that runs `stage` panic outside `apply`: for tests of supervision.
+    #[doc(hidden)]
+    pub fn crash(&self, stage: &str) {
+        let blueprint = &self.shared.blueprint;
+        let named = |id: &downbeat_flow::StageId| &*blueprint.flow.stage(*id).name == stage;
+        if let Some(index) = blueprint.plan.workers.iter().position(|place| place.stages.iter().any(named)) {
+            blueprint.requests[index].put(Box::new(|_| panic!("crashed on request")));
+            self.shared.ring_worker(index);
+        }
+    }
+}
+
+impl Drop for Actors {
+    fn drop(&mut self) {
+        let actors: Vec<(usize, ActorCell)> =
+            self.shared.groups().iter_mut().flat_map(|state| state.group.actors.drain(..)).collect();
+        for (host, actor) in actors {
+            self.shared.hosts[host].kill(vec![actor]);
+        }
+        // The mender ends when the conductor, which holds the other end of its channel, is gone.
+        self.shared.leaf_host.kill(self.shared.conductor.get_children());
+        self.shared.leaf_host.kill(vec![self.shared.conductor.clone()]);
+        if let Some(mender) = self.mender.take() {
+            // It notes its errors as faults and does not panic.
+            let _ = mender.join();
+        }
+    }
+}
+
+impl Shared {
+    fn groups(&self) -> MutexGuard<'_, Vec<GroupState>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn each_node(&self, mut visit: impl FnMut(&Node)) {
+        for state in self.groups().iter() {
+            state.group.nodes.values().for_each(|node| visit(node));
+        }
+    }
+
+    fn ring_worker(&self, index: usize) {
+        let group = self.blueprint.plan.workers[index].group;
+        if let Some(node) = self.groups()[group].group.nodes.get(&index) {
+            node.bell.ring();
+        }
+    }
+
+    /// Rebuilds the groups of actors that crash, until there is no conductor any more.
+    fn mend(&self, crashes: &Receiver<Crash>) {
+        while let Ok((actor, reason)) = crashes.recv() {
+            let Some(group) = self.group_of(actor) else { continue };
+            if let Err(fault) = self.rebuild(group, reason) {
+                self.blueprint.faults.note(fault);
+                (self.wake_order)();
+            }
+        }
+    }
+
+    /// The group whose present incarnation holds the actor.
+    fn group_of(&self, actor: ActorId) -> Option<usize> {
+        let groups = self.groups();
+        let holds = |state: &GroupState| state.group.actors.iter().any(|(_, cell)| cell.get_id() == actor);
+        groups.iter().position(holds)
+    }
+
+    fn rebuild(&self, index: usize, reason: String) -> Result<(), Fault> {
+        let (actors, crashes) = {
+            let mut groups = self.groups();
+            let state = &mut groups[index];
+            state.crashes += 1;
+            (std::mem::take(&mut state.group.actors), state.crashes)
+        };
+        self.change(Change::Detach(index));
+        for (host, actor) in actors {
+            self.hosts[host].kill(vec![actor]);
+        }
+        if crashes > self.blueprint.settings.rebuilds {
+            return Err(Fault::Group { group: index, stages: self.stages_of(index), times: crashes, reason });
+        }
+        let history = &*self.blueprint.history;
+        let failed = |reason: String| Fault::History { reason };
+        let built = self.blueprint.build(index, &self.hosts, &self.conductor);
+        let (group, feeds, mut catch_up) = built.map_err(|error| failed(error.to_string()))?;
+        self.groups()[index].group = group;
+        // First as far as the log is durable, again and again, until what is left is little.
+        loop {
+            let durable = history.durable();
+            catch_up.read(history, durable).map_err(|error| failed(error.to_string()))?;
+            if history.durable().0 - durable.0 <= JOIN_DISTANCE {
+                break;
+            }
+        }
+        let (answer, joined) = bounded(1);
+        self.change(Change::Attach(feeds, answer));
+        if let Ok(upto) = joined.recv() {
+            catch_up.read(history, upto).map_err(|error| failed(error.to_string()))?;
+            catch_up.finish();
+        }
+        Ok(())
+    }
+
+    fn change(&self, change: Change) {
+        // The sequencer thread takes changes whenever it is woken; it is gone only when everything stops.
+        let _ = self.changes.send(change);
+        (self.wake_order)();
+    }
+
+    fn stages_of(&self, group: usize) -> String {
+        let workers = self.blueprint.plan.workers.iter().filter(|place| place.group == group);
+        let names: Vec<&str> =
+            workers.flat_map(|place| &place.stages).map(|id| &*self.blueprint.flow.stage(*id).name).collect();
+        names.join(", ")
+    }
+}
+
+/// How far behind the durable end a rebuilt group may be when it joins what is live, in events.
+const JOIN_DISTANCE: u64 = 16_384;

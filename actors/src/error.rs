@@ -1,0 +1,40 @@
+//! Why a flow does not start.
+
+use crate::board::Divergence;
+use crate::faults::Fault;
+use crate::ports::HistoryError;
+
+/// Why a flow does not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The log and the code do not agree.
+    #[error(transparent)]
+    Diverged(#[from] Divergence),
+    /// Something stopped the flow while it applied the log.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// A leaf does not know how far it is.
+    #[error("leaf `{leaf}` cannot go on where it stopped: {reason}")]
+    Leaf {
+        /// The leaf.
+        leaf: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The log cannot be read.
+    #[error("the log cannot be read: {0}")]
+    History(HistoryError),
+    /// No thread could be started.
+    #[error("a thread for the actors could not be started: {0}")]
+    Thread(#[from] std::io::Error),
+    /// An actor could not be started.
+    #[error("an actor could not be started: {0}")]
+    Spawn(String),
+}
+
+impl From<ractor::SpawnErr> for StartError {
+    fn from(error: ractor::SpawnErr) -> Self {
+        Self::Spawn(error.to_string())
+    }
+}

@@ -1,0 +1,72 @@
+//! What stops a flow for good.
+
+use std::sync::{Mutex, PoisonError};
+
+use downbeat_flow::Mismatch;
+
+use crate::sync::{AtomicBool, Ordering};
+
+/// Why the flow cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Log and code disagree about an emitted event.
+    #[error(transparent)]
+    Command(#[from] Mismatch),
+    /// Stages emit events faster than the order can ever take them in.
+    #[error("stages hold back {held} emitted events: each event causes more than one other, without end")]
+    Flood {
+        /// Emitted events that wait.
+        held: usize,
+    },
+    /// A leaf cannot deliver.
+    #[error("leaf `{leaf}` stopped: {reason}")]
+    Leaf {
+        /// The leaf.
+        leaf: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A shard group crashed again and again.
+    #[error("shard group {group} ({stages}) crashed {times} times and is given up: {reason}")]
+    Group {
+        /// The group's number.
+        group: usize,
+        /// Its stages.
+        stages: String,
+        /// How often.
+        times: u32,
+        /// The last panic.
+        reason: String,
+    },
+    /// The log could not be read.
+    #[error("the log cannot be read again: {reason}")]
+    History {
+        /// What the reader said.
+        reason: String,
+    },
+}
+
+/// Holds the first fault.
+#[derive(Default)]
+pub(crate) struct Faults {
+    any: AtomicBool,
+    first: Mutex<Option<Fault>>,
+}
+
+impl Faults {
+    /// Notes a fault; the first one stays.
+    #[cold]
+    pub(crate) fn note(&self, fault: Fault) {
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// The first fault.
+    pub(crate) fn first(&self) -> Option<Fault> {
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,79 @@
+//! The sequencer thread's side: hands every batch to every worker, and knows how far the slowest is.
+
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender};
+use downbeat_record::{Batch, Seq};
+use rtrb::Producer;
+
+use crate::node::Node;
+use crate::sync::Ordering;
+
+/// The way from the sequencer thread to one worker.
+pub(crate) struct Feed {
+    pub(crate) batches: Producer<Arc<Batch>>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) group: usize,
+    /// It waits for batches alone; others are rung by who is upstream of them.
+    pub(crate) source: bool,
+    /// Until it has caught up it counts as being here: a rebuild does not hold the window.
+    pub(crate) floor: Seq,
+}
+
+/// A change of the feeds, from whoever rebuilds a shard group.
+pub(crate) enum Change {
+    /// The group is gone.
+    Detach(usize),
+    /// The group is back; the answer is the last seq published before its first batch.
+    Attach(Vec<Feed>, Sender<Seq>),
+}
+
+/// What the sequencer thread holds of the actors.
+pub struct Feeds {
+    pub(crate) feeds: Vec<Feed>,
+    pub(crate) changes: Receiver<Change>,
+    /// The last seq published.
+    pub(crate) published: Seq,
+}
+
+impl Feeds {
+    /// Hands a sealed batch to every worker. Never waits: a worker can hold as many batches as there are.
+    pub fn publish(&mut self, batch: &Arc<Batch>) {
+        self.service();
+        assert_eq!(batch.first_seq(), self.published.next(), "batches are published without a gap");
+        for feed in &mut self.feeds {
+            if let Err(error) = feed.batches.push(batch.clone()) {
+                assert!(feed.batches.is_abandoned(), "a worker holds more batches than there are: {error}");
+            } else if feed.source {
+                feed.node.bell.ring();
+            }
+        }
+        self.published = Seq(batch.next_seq().0 - 1);
+    }
+
+    /// The last seq that every worker has passed; with no worker, the last one published.
+    pub fn slowest(&self) -> Seq {
+        let cursors = self.feeds.iter().map(|feed| feed.node.cursor().max(feed.floor));
+        cursors.min().unwrap_or(self.published)
+    }
+
+    /// Takes in changes, and rings the workers that hold commands back because ingress was full.
+    pub fn service(&mut self) {
+        while let Ok(change) = self.changes.try_recv() {
+            match change {
+                Change::Detach(group) => self.feeds.retain(|feed| feed.group != group),
+                Change::Attach(feeds, answer) => {
+                    let joined = self.published;
+                    self.feeds.extend(feeds.into_iter().map(|feed| Feed { floor: joined, ..feed }));
+                    // Who asked may have been stopped meanwhile; then the feeds are detached again.
+                    let _ = answer.send(joined);
+                }
+            }
+        }
+        for feed in &self.feeds {
+            if feed.node.backlog.load(Ordering::Acquire) {
+                feed.node.bell.ring();
+            }
+        }
+    }
+}

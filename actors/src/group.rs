@@ -1,0 +1,258 @@
+//! Building the workers of a shard group, at the start and again after a crash.
+//!
+//! ```text
+//!  build: nodes ─► lanes ─► workers ─► actors          nothing is shared with the incarnation before
+//!  catch up: log ─► every worker of the group, until it is close to the live end
+//!  join: the sequencer attaches the feeds and says after which seq; the log is read up to exactly there
+//! ```
+//!
+//! While a group catches up, other groups and the order go on: the window does not count it. It starts to count
+//! when it joins, at most a quarter of a window behind.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use downbeat_flow::{Flow, Kinds, Shards};
+use downbeat_record::{Batch, Seq};
+use ractor::ActorCell;
+use rtrb::RingBuffer;
+
+use crate::board::Board;
+use crate::error::StartError;
+use crate::faults::Faults;
+use crate::feeds::Feed;
+use crate::host::Host;
+use crate::lane::{LaneIn, LaneSize, lane};
+use crate::leaf::NewLanes;
+use crate::node::Node;
+use crate::outgoing::{Outgoing, Recall, Route};
+use crate::plan::Plan;
+use crate::ports::{Commands, History, HistoryError};
+use crate::requests::Requests;
+use crate::settings::Settings;
+use crate::worker::Worker;
+
+/// Batches of the log that may be on their way to one worker.
+const CATCH_UP_BATCHES: usize = 8;
+
+/// A leaf, as those who build workers need it.
+pub(crate) struct LeafPort {
+    pub(crate) node: Arc<Node>,
+    pub(crate) new_lanes: Arc<NewLanes>,
+    /// The workers it gets values from.
+    pub(crate) upstream: Vec<usize>,
+}
+
+/// What every incarnation of every group is built from.
+pub(crate) struct Blueprint {
+    pub(crate) flow: Flow,
+    pub(crate) kinds: Arc<Kinds>,
+    pub(crate) plan: Plan,
+    pub(crate) settings: Settings,
+    pub(crate) board: Arc<Board>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) commands: Arc<dyn Commands>,
+    pub(crate) history: Arc<dyn History>,
+    pub(crate) leaves: Vec<LeafPort>,
+    /// Per worker, the questions put to it; they outlive an incarnation.
+    pub(crate) requests: Vec<Arc<Requests>>,
+}
+
+/// One incarnation of a group.
+pub(crate) struct Group {
+    /// Its actors, with the host that carries each.
+    pub(crate) actors: Vec<(usize, ActorCell)>,
+    /// Its workers' nodes.
+    pub(crate) nodes: BTreeMap<usize, Arc<Node>>,
+}
+
+/// The way of the log into a group that catches up.
+pub(crate) struct CatchUp {
+    ways: Vec<(Sender<Arc<Batch>>, Arc<Node>)>,
+    live: Vec<Receiver<Infallible>>,
+    /// The last seq handed over.
+    pub(crate) position: Seq,
+}
+
+impl Blueprint {
+    /// Builds the workers of a group and starts their actors; they wait for the log.
+    pub(crate) fn build(
+        &self,
+        group: usize,
+        hosts: &[Host],
+        conductor: &ActorCell,
+    ) -> Result<(Group, Vec<Feed>, CatchUp), StartError> {
+        let members: Vec<usize> =
+            (0..self.plan.workers.len()).filter(|index| self.plan.workers[*index].group == group).collect();
+        let nodes: BTreeMap<usize, Arc<Node>> =
+            members.iter().map(|index| (*index, Arc::new(Node::new()))).collect();
+        let size =
+            LaneSize { tokens: self.settings.lane_tokens, value_bytes: self.settings.lane_value_bytes };
+        let mut arriving: BTreeMap<usize, Vec<LaneIn>> = BTreeMap::new();
+        let mut leaving = BTreeMap::new();
+        for index in &members {
+            let (lanes, targets, leaf_targets) = self.lanes_of(*index, &nodes, size, &mut arriving);
+            leaving.insert(*index, (lanes, self.routes_of(*index, &targets, &leaf_targets)));
+        }
+
+        let (live, all_live) = bounded(1);
+        let (mut feeds, mut ways, mut actors) = (Vec::new(), Vec::new(), Vec::new());
+        for index in members {
+            let place = &self.plan.workers[index];
+            let node = &nodes[&index];
+            let (batches, feed) = RingBuffer::new(self.settings.batches);
+            let (send, receive) = bounded(CATCH_UP_BATCHES);
+            let (lanes, routes) = leaving.remove(&index).unwrap_or_default();
+            let shards =
+                if place.keyed { Shards::One(place.shard, self.plan.shards) } else { Shards::One(0, 1) };
+            let unit = self.flow.unit(&place.stages, shards, &self.kinds);
+            let alone = !place.keyed || self.plan.shards == 1;
+            let worker = Worker {
+                node: node.clone(),
+                scans: unit.is_on_anything(),
+                unit,
+                shard: place.shard,
+                position: Seq::ZERO,
+                current: None,
+                catch_up: Some(receive),
+                live: Some(live.clone()),
+                feed,
+                lanes: arriving.remove(&index).unwrap_or_default(),
+                out: Outgoing {
+                    lanes,
+                    routes,
+                    commands: self.commands.clone(),
+                    ledger: Some(Recall::new(place.stages.iter().copied(), alone)),
+                    backlog: Default::default(),
+                    backlog_max: self.settings.command_backlog,
+                },
+                board: self.board.clone(),
+                next_barrier: self.board.next_barrier(Seq::ZERO),
+                reported: Seq::ZERO,
+                requests: self.requests[index].clone(),
+                faults: self.faults.clone(),
+                values: Vec::with_capacity(64),
+            };
+            let host = place.shard as usize % hosts.len();
+            actors.push((host, hosts[host].spawn(worker, conductor)?));
+            let source = place.from.is_empty();
+            feeds.push(Feed { batches, node: node.clone(), group, source, floor: Seq::ZERO });
+            ways.push((send, node.clone()));
+        }
+        Ok((Group { actors, nodes }, feeds, CatchUp { ways, live: vec![all_live], position: Seq::ZERO }))
+    }
+
+    /// The lanes that leave a worker, and which of them goes where; their other ends go to `arriving` and to the
+    /// leaves.
+    fn lanes_of(
+        &self,
+        index: usize,
+        nodes: &BTreeMap<usize, Arc<Node>>,
+        size: LaneSize,
+        arriving: &mut BTreeMap<usize, Vec<LaneIn>>,
+    ) -> (Vec<crate::lane::LaneOut>, BTreeMap<usize, usize>, BTreeMap<usize, usize>) {
+        let place = &self.plan.workers[index];
+        let (mut lanes, mut targets, mut leaf_targets) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        for (to, sending) in &place.to {
+            let (out, arrive) = lane(size, *sending, &nodes[&index], &nodes[to]);
+            targets.insert(*to, lanes.len());
+            lanes.push(out);
+            arriving.entry(*to).or_default().push(arrive);
+        }
+        for (leaf, sending) in &place.to_leaves {
+            let port = &self.leaves[*leaf];
+            let (out, arrive) = lane(size, *sending, &nodes[&index], &port.node);
+            leaf_targets.insert(*leaf, lanes.len());
+            lanes.push(out);
+            let at = port.upstream.iter().position(|worker| *worker == index);
+            port.new_lanes.put(at.expect("a leaf knows the workers that send to it"), arrive);
+            port.node.bell.ring();
+        }
+        (lanes, targets, leaf_targets)
+    }
+
+    /// Per stage, on which of a worker's lanes its values go.
+    fn routes_of(
+        &self,
+        index: usize,
+        targets: &BTreeMap<usize, usize>,
+        leaf_targets: &BTreeMap<usize, usize>,
+    ) -> Vec<Vec<Route>> {
+        let place = &self.plan.workers[index];
+        let mut routes: Vec<Vec<Route>> = self.flow.stages().iter().map(|_| Vec::new()).collect();
+        for id in &place.stages {
+            let routes = &mut routes[usize::from(id.0)];
+            // The workers after this stage, by the stages they run: shards of one group lie side by side.
+            let mut by_group: BTreeMap<&[downbeat_flow::StageId], Vec<(u32, usize)>> = BTreeMap::new();
+            for (to, lane) in targets {
+                let other = &self.plan.workers[*to];
+                if other.stages.iter().any(|stage| self.flow.stage(*stage).after.contains(id)) {
+                    by_group.entry(&other.stages).or_default().push((other.shard, *lane));
+                }
+            }
+            for (_, mut lanes) in by_group {
+                lanes.sort_unstable();
+                match lanes.as_slice() {
+                    [(_, lane)] => routes.push(Route::Lane(*lane)),
+                    _ => routes.push(Route::ByKey(lanes.into_iter().map(|(_, lane)| lane).collect())),
+                }
+            }
+            for (leaf, lane) in leaf_targets {
+                if self.leaf_is_after(*leaf, *id) {
+                    routes.push(Route::Leaf(*lane));
+                }
+            }
+        }
+        routes
+    }
+
+    fn leaf_is_after(&self, leaf: usize, stage: downbeat_flow::StageId) -> bool {
+        self.flow.leaves().get(leaf).is_some_and(|def| def.after.contains(&stage))
+    }
+}
+
+impl CatchUp {
+    /// One way for several groups that start together.
+    pub(crate) fn join(parts: Vec<Self>) -> Self {
+        let mut all = Self { ways: Vec::new(), live: Vec::new(), position: Seq::ZERO };
+        for part in parts {
+            all.ways.extend(part.ways);
+            all.live.extend(part.live);
+        }
+        all
+    }
+
+    /// Reads the log up to `upto` into the workers.
+    pub(crate) fn read(&mut self, history: &dyn History, upto: Seq) -> Result<(), HistoryError> {
+        if upto <= self.position {
+            return Ok(());
+        }
+        let mut reached = self.position;
+        history.read(self.position.next(), upto, &mut |batch| {
+            reached = Seq(batch.next_seq().0 - 1);
+            // A worker that crashed takes nothing; the conductor knows, and this catch-up ends for nothing.
+            self.ways.iter().all(|(way, node)| {
+                let sent = way.send(batch.clone()).is_ok();
+                node.bell.ring();
+                sent
+            })
+        })?;
+        self.position = reached;
+        Ok(())
+    }
+
+    /// Lets the workers go live and waits until they have applied everything they were handed.
+    pub(crate) fn finish(self) {
+        let Self { ways, live, .. } = self;
+        for (way, node) in ways {
+            drop(way);
+            node.bell.ring();
+        }
+        // Nothing is ever sent: it disconnects when the last worker has dropped its end.
+        for all in live {
+            let _ = all.recv();
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Threads that carry actors, and the only file that names ractor: lifecycle, supervision and doorbells.
+//!
+//! Each host is one thread with a current-thread runtime. What an actor receives is a [`Ring`] and nothing else;
+//! it is zero-sized, so ringing allocates nothing. Data never travels in a mailbox, which ractor cannot bound.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+use ractor::{Actor, ActorCell, ActorId, ActorProcessingErr, ActorRef, SpawnErr, SupervisionEvent};
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::Notify;
+
+use crate::leaf::LeafWorker;
+use crate::node::Node;
+use crate::worker::{Progress, Worker};
+
+/// The one message: look at your lanes.
+pub(crate) struct Ring;
+
+/// An actor that crashed, and what its panic said.
+pub(crate) type Crash = (ActorId, String);
+
+/// What an actor holds and does when it is rung.
+pub(crate) trait Pump: Send + 'static {
+    fn node(&self) -> &Arc<Node>;
+    fn pump(&mut self) -> Progress;
+}
+
+impl Pump for Worker {
+    fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    fn pump(&mut self) -> Progress {
+        Self::pump(self)
+    }
+}
+
+impl Pump for LeafWorker {
+    fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    fn pump(&mut self) -> Progress {
+        Self::pump(self)
+    }
+}
+
+/// The ractor actor around a [`Pump`].
+struct Pumping<P>(std::marker::PhantomData<fn() -> P>);
+
+impl<P: Pump> Actor for Pumping<P> {
+    type Msg = Ring;
+    type State = P;
+    type Arguments = P;
+
+    async fn pre_start(&self, _: ActorRef<Ring>, pump: P) -> Result<P, ActorProcessingErr> {
+        Ok(pump)
+    }
+
+    async fn handle(&self, _: ActorRef<Ring>, _: Ring, pump: &mut P) -> Result<(), ActorProcessingErr> {
+        pump.node().bell.answer();
+        if pump.pump() == Progress::More {
+            pump.node().bell.ring();
+        }
+        Ok(())
+    }
+}
+
+/// Watches over all actors and passes on who crashed.
+struct Conductor {
+    crashes: Sender<Crash>,
+}
+
+impl Actor for Conductor {
+    type Msg = Ring;
+    type State = ();
+    type Arguments = ();
+
+    async fn pre_start(&self, _: ActorRef<Ring>, (): ()) -> Result<(), ActorProcessingErr> {
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        _: ActorRef<Ring>,
+        event: SupervisionEvent,
+        (): &mut (),
+    ) -> Result<(), ActorProcessingErr> {
+        if let SupervisionEvent::ActorFailed(who, error) = event {
+            // The channel holds more crashes than there can be actors; a full one means nobody mends any more.
+            let _ = self.crashes.try_send((who.get_id(), error.to_string()));
+        }
+        Ok(())
+    }
+}
+
+/// One thread that carries actors.
+pub(crate) struct Host {
+    handle: Handle,
+    stop: Arc<Notify>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Host {
+    /// Starts a thread named `name`.
+    pub(crate) fn start(name: String) -> std::io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
+        let stopped = stop.clone();
+        let thread = std::thread::Builder::new()
+            .name(name)
+            .spawn(move || runtime.block_on(async move { stopped.notified().await }))?;
+        Ok(Self { handle, stop, thread: Some(thread) })
+    }
+
+    /// Starts the actor that watches over all others.
+    pub(crate) fn conductor(&self, crashes: Sender<Crash>) -> Result<ActorCell, SpawnErr> {
+        let spawned = self.run(async move { Actor::spawn(None, Conductor { crashes }, ()).await });
+        spawned.map(|(actor, _)| actor.get_cell())
+    }
+
+    /// Starts an actor, lets the conductor watch it, and connects its doorbell.
+    pub(crate) fn spawn<P: Pump>(&self, pump: P, conductor: &ActorCell) -> Result<ActorCell, SpawnErr> {
+        let node = pump.node().clone();
+        let conductor = conductor.clone();
+        let pumping = Pumping(std::marker::PhantomData);
+        let spawned = self.run(async move { Actor::spawn_linked(None, pumping, pump, conductor).await });
+        let (actor, _) = spawned?;
+        let cell = actor.get_cell();
+        // An actor that is gone needs no wake-up; the error also is not safe to keep.
+        node.bell.connect(move || {
+            let _: bool = actor.cast(Ring).is_ok();
+        });
+        Ok(cell)
+    }
+
+    /// Kills actors at their next message boundary and waits until they are gone.
+    pub(crate) fn kill(&self, actors: Vec<ActorCell>) {
+        self.run(async move {
+            for actor in actors {
+                let _ = actor.kill_and_wait(None).await;
+            }
+        });
+    }
+
+    fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        let (done, wait): (Sender<T>, Receiver<T>) = bounded(1);
+        self.handle.spawn(async move { drop(done.send(work.await)) });
+        wait.recv().expect("a host runs until it is dropped")
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // A host thread does not panic: actors catch their own.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! A lane: the bounded way from one actor to another.
+//!
+//! Two single-producer single-consumer rings side by side: tokens, and the 16-byte words of their values. A
+//! value is in its ring before its token is, so who sees the token can take the value.
+//!
+//! ```text
+//!  sender                                            receiver
+//!  has_room? ──no──► starved := true, stop           take(seq) … ──► relieve(): starved? ring the sender
+//!      │ yes
+//!      └──► values.push(words), tokens.push(token), … cursor := seq, ring the receiver
+//! ```
+//!
+//! A lane is never found full while pushing: a worker asks for the room of one event before it applies it, and
+//! stops when there is none. That cannot deadlock. The worker with the lowest unapplied seq finds its lanes
+//! empty, because everyone after it has passed all earlier events, and an empty lane holds what one event sends.
+
+use std::sync::Arc;
+
+use downbeat_flow::{OUTPUT_BYTES_MAX, StageId};
+use downbeat_record::{Record, Seq};
+use rtrb::{Consumer, Producer, RingBuffer};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::node::Node;
+use crate::sync::{AtomicBool, Ordering, fence};
+use crate::token::Token;
+
+/// Bytes of a word, the unit of the value ring and the alignment of an archive.
+const WORD: usize = size_of::<u128>();
+/// Words in front of a value that leaves the process: timestamp and key, correlation.
+const PREFIX_WORDS: usize = 2;
+
+/// How much a lane holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LaneSize {
+    pub(crate) tokens: usize,
+    pub(crate) value_bytes: usize,
+}
+
+/// A lane from `from` to `to`, on which `stages` stages may send for one event.
+pub(crate) fn lane(size: LaneSize, stages: usize, from: &Arc<Node>, to: &Arc<Node>) -> (LaneOut, LaneIn) {
+    let need_words = stages * (OUTPUT_BYTES_MAX.div_ceil(WORD) + PREFIX_WORDS);
+    let (tokens_out, tokens_in) = RingBuffer::new(size.tokens.max(stages));
+    let (values_out, values_in) = RingBuffer::new((size.value_bytes / WORD).max(need_words));
+    let starved = Arc::new(AtomicBool::new(false));
+    (
+        LaneOut {
+            tokens: tokens_out,
+            values: values_out,
+            starved: starved.clone(),
+            to: to.clone(),
+            need_tokens: stages,
+            need_words,
+        },
+        LaneIn { tokens: tokens_in, values: values_in, starved, from: from.clone() },
+    )
+}
+
+/// The sender's end.
+pub(crate) struct LaneOut {
+    tokens: Producer<Token>,
+    values: Producer<u128>,
+    starved: Arc<AtomicBool>,
+    pub(crate) to: Arc<Node>,
+    need_tokens: usize,
+    need_words: usize,
+}
+
+impl LaneOut {
+    /// True when whatever one event sends fits. When false, the receiver will ring once it made room.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        if self.fits() {
+            return true;
+        }
+        self.starved.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `relieve`: either the receiver sees the flag, or this sees the room it made.
+        fence(Ordering::SeqCst);
+        self.fits()
+    }
+
+    #[inline]
+    fn fits(&self) -> bool {
+        (self.tokens.cached_slots() >= self.need_tokens || self.tokens.slots() >= self.need_tokens)
+            && (self.values.cached_slots() >= self.need_words || self.values.slots() >= self.need_words)
+    }
+
+    /// Sends a value for an event.
+    #[inline]
+    pub(crate) fn send(&mut self, from: StageId, record: &Record<'_>, value: &[u8]) {
+        let (whole, rest) = value.split_at(value.len() - value.len() % WORD);
+        match <[u128]>::ref_from_bytes(whole) {
+            Ok(words) => self.values.push_entire_slice(words).expect("room for one event was there"),
+            // An output buffer is 16-byte aligned, so this is not reached; it would still be right.
+            Err(_) => whole.chunks_exact(WORD).for_each(|word| self.push_word(word)),
+        }
+        if !rest.is_empty() {
+            self.push_word(rest);
+        }
+        let token = Token { seq: record.seq, slot: record.slot, value_len: value.len() as u32, from };
+        self.tokens.push(token).expect("room for one event was there");
+    }
+
+    /// Sends a value that leaves the process: with the parts of the event's header that a leaf is told.
+    pub(crate) fn send_out(&mut self, from: StageId, record: &Record<'_>, value: &[u8]) {
+        let place = u128::from(record.timestamp.0) | u128::from(record.fields.key.0) << 64;
+        let prefix = [place, record.fields.correlation.0];
+        self.values.push_entire_slice(&prefix).expect("room for one event was there");
+        self.send(from, record, value);
+    }
+
+    fn push_word(&mut self, bytes: &[u8]) {
+        let mut word = [0; WORD];
+        word[..bytes.len()].copy_from_slice(bytes);
+        self.values.push(u128::from_ne_bytes(word)).expect("room for one event was there");
+    }
+}
+
+/// The receiver's end.
+pub(crate) struct LaneIn {
+    tokens: Consumer<Token>,
+    values: Consumer<u128>,
+    starved: Arc<AtomicBool>,
+    pub(crate) from: Arc<Node>,
+}
+
+impl LaneIn {
+    /// The seq of the first token, if there is one.
+    #[inline]
+    pub(crate) fn head(&self) -> Option<Token> {
+        self.tokens.peek().ok().copied()
+    }
+
+    /// Takes the first token and puts its value behind what is in `values`; the word where it starts.
+    #[inline]
+    pub(crate) fn take(&mut self, values: &mut Vec<u128>) -> Option<(Token, usize)> {
+        let token = self.tokens.pop().ok()?;
+        let start = self.take_words((token.value_len as usize).div_ceil(WORD), values);
+        Some((token, start))
+    }
+
+    /// Takes a value that leaves the process, with its prefix in front.
+    pub(crate) fn take_out(
+        &mut self,
+        values: &mut Vec<u128>,
+    ) -> Option<(Token, [u128; PREFIX_WORDS], usize)> {
+        let token = self.tokens.pop().ok()?;
+        let mut prefix = [0; PREFIX_WORDS];
+        self.values.pop_entire_slice(&mut prefix).expect("a value is there before its token");
+        let start = self.take_words((token.value_len as usize).div_ceil(WORD), values);
+        Some((token, prefix, start))
+    }
+
+    #[inline]
+    fn take_words(&mut self, words: usize, values: &mut Vec<u128>) -> usize {
+        let start = values.len();
+        values.resize(start + words, 0);
+        self.values.pop_entire_slice(&mut values[start..]).expect("a value is there before its token");
+        start
+    }
+
+    /// Rings the sender if it stopped for want of room; called after taking.
+    #[inline]
+    pub(crate) fn relieve(&self) {
+        // Pairs with the fence in `has_room`.
+        fence(Ordering::SeqCst);
+        if self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::AcqRel) {
+            self.from.bell.ring();
+        }
+    }
+
+    /// The last seq that the sender has passed: whatever it sends for events up to here is on the lane.
+    #[inline]
+    pub(crate) fn passed(&self) -> Seq {
+        self.from.cursor()
+    }
+}
+
+/// The bytes of a value that [`LaneIn::take`] put at `start`.
+#[inline]
+pub(crate) fn value_bytes(values: &[u128], start: usize, len: u32) -> &[u8] {
+    &values[start..].as_bytes()[..len as usize]
+}

@@ -1,0 +1,41 @@
+//! What others may know about an actor: how far it is, and how to wake it.
+
+use crossbeam::utils::CachePadded;
+use downbeat_record::Seq;
+
+use crate::doorbell::Doorbell;
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
+
+/// One incarnation of a worker or a leaf, as seen from outside.
+pub(crate) struct Node {
+    /// The last seq it has passed. Written by its actor alone.
+    cursor: CachePadded<AtomicU64>,
+    pub(crate) bell: Doorbell,
+    /// It has commands that ingress had no room for.
+    pub(crate) backlog: AtomicBool,
+    /// It stopped at the durable watermark.
+    pub(crate) gated: AtomicBool,
+}
+
+impl Node {
+    pub(crate) fn new() -> Self {
+        Self {
+            cursor: CachePadded::new(AtomicU64::new(0)),
+            bell: Doorbell::new(),
+            backlog: AtomicBool::new(false),
+            gated: AtomicBool::new(false),
+        }
+    }
+
+    /// The last seq it has passed. Acquire: what it put on its lanes for events up to here is visible.
+    #[inline]
+    pub(crate) fn cursor(&self) -> Seq {
+        Seq(self.cursor.load(Ordering::Acquire))
+    }
+
+    /// Publishes how far it is, after its lanes.
+    #[inline]
+    pub(crate) fn pass(&self, seq: Seq) {
+        self.cursor.store(seq.0, Ordering::Release);
+    }
+}

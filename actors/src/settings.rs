@@ -1,0 +1,39 @@
+//! How a flow is spread over actors and threads. None of it changes a result.
+
+/// Settings of the actors; a restart may change any of them.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Into how many shards keyed stages are split. Default 1.
+    pub shards: u32,
+    /// Threads that run stages, each with a runtime of its own. Default 1: one core for the order, one for the
+    /// flow.
+    pub threads: usize,
+    /// Tokens a lane holds. Default 4,096.
+    pub lane_tokens: usize,
+    /// Bytes of values a lane holds. Default 256 KiB.
+    pub lane_value_bytes: usize,
+    /// Batches that may be on their way to a worker: the window of the order. Default 64.
+    pub batches: usize,
+    /// Events between two checkpoints. Default 65,536.
+    pub checkpoint_interval: u64,
+    /// Commands a worker may hold back when the front door is full; beyond, the flow is taken for running away.
+    /// Default 1,048,576.
+    pub command_backlog: usize,
+    /// How often a shard group may be rebuilt after a crash before it is given up. Default 5.
+    pub rebuilds: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            threads: 1,
+            lane_tokens: 4096,
+            lane_value_bytes: 256 * 1024,
+            batches: 64,
+            checkpoint_interval: 65_536,
+            command_backlog: 1 << 20,
+            rebuilds: 5,
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! A worker: the stages of one group for one shard, and how far they are. What a ractor actor holds as its state.
+//!
+//! ```text
+//!  feed ──► batch ──► record s ──► inputs for s from the lanes ──► unit.apply ──► lanes out, commands
+//!            only while s ≤ what every upstream worker has passed, and every lane out has room
+//!  then: cursor := s, ring downstream, relieve upstream
+//! ```
+//!
+//! Invariants: batches arrive without a gap; the cursor is published after everything sent for it; a worker that
+//! stops waits for exactly one of: a batch, an upstream cursor, room on a lane. Each of these rings its bell.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use crossbeam::channel::{Receiver, Sender, TryRecvError};
+use downbeat_flow::{Input, STAGES_MAX, Unit};
+use downbeat_record::{Batch, Place, Record, Seq};
+use rtrb::Consumer;
+
+use crate::board::Board;
+use crate::faults::Faults;
+use crate::lane::{LaneIn, value_bytes};
+use crate::node::Node;
+use crate::outgoing::Outgoing;
+use crate::requests::Requests;
+
+/// Events that a worker applies before it lets others have the thread.
+const BUDGET: usize = 512;
+
+/// Whether a worker has more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    More,
+    Idle,
+}
+
+enum Stop {
+    End,
+    Budget(Place),
+    Waiting(Place),
+}
+
+/// The state of a worker actor.
+pub(crate) struct Worker {
+    pub(crate) node: Arc<Node>,
+    pub(crate) unit: Unit,
+    pub(crate) shard: u32,
+    pub(crate) position: Seq,
+    pub(crate) current: Option<(Arc<Batch>, Place)>,
+    /// The log, until the worker has caught up with what is live.
+    pub(crate) catch_up: Option<Receiver<Arc<Batch>>>,
+    /// Dropped when the worker has caught up; who built it waits for that.
+    pub(crate) live: Option<Sender<Infallible>>,
+    pub(crate) feed: Consumer<Arc<Batch>>,
+    pub(crate) lanes: Vec<LaneIn>,
+    pub(crate) out: Outgoing,
+    pub(crate) board: Arc<Board>,
+    pub(crate) next_barrier: Seq,
+    pub(crate) reported: Seq,
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) values: Vec<u128>,
+    /// Whether events concern this worker of their own accord, or only when a token names them.
+    pub(crate) scans: bool,
+}
+
+impl Worker {
+    /// Does what can be done, up to a budget.
+    pub(crate) fn pump(&mut self) -> Progress {
+        self.requests.serve(&mut self.unit);
+        self.out.flush(&self.node, &self.faults);
+        let start = self.position;
+        let mut budget = BUDGET;
+        let progress = loop {
+            let Some((batch, place)) = self.current.take().or_else(|| self.next_batch()) else {
+                break Progress::Idle;
+            };
+            let limit = self.limit();
+            let stop = if self.scans || self.out.ledger.is_some() {
+                self.scan(&batch, place, limit, &mut budget)
+            } else {
+                self.follow_tokens(&batch, limit, &mut budget)
+            };
+            match stop {
+                Stop::End => {}
+                Stop::Budget(place) => {
+                    self.current = Some((batch, place));
+                    break Progress::More;
+                }
+                Stop::Waiting(place) => {
+                    self.current = Some((batch, place));
+                    break Progress::Idle;
+                }
+            }
+        };
+        if self.position > start {
+            self.node.pass(self.position);
+            self.out.ring();
+            self.out.flush(&self.node, &self.faults);
+        }
+        self.lanes.iter().for_each(LaneIn::relieve);
+        self.report_if_asked();
+        progress
+    }
+
+    /// The next batch from the log or, once that is through, from the sequencer.
+    fn next_batch(&mut self) -> Option<(Arc<Batch>, Place)> {
+        if let Some(receiver) = &self.catch_up {
+            match receiver.try_recv() {
+                Ok(batch) => return Some(self.hold(batch)),
+                Err(TryRecvError::Empty) => return None,
+                Err(TryRecvError::Disconnected) => {
+                    self.catch_up = None;
+                    self.out.go_live(&self.node, &self.faults);
+                    self.live.take();
+                }
+            }
+        }
+        let batch = self.feed.pop().ok()?;
+        Some(self.hold(batch))
+    }
+
+    fn hold(&self, batch: Arc<Batch>) -> (Arc<Batch>, Place) {
+        assert_eq!(batch.first_seq(), self.position.next(), "batches reach a worker without a gap");
+        let place = batch.records().place();
+        (batch, place)
+    }
+
+    /// The last seq that every upstream worker has passed.
+    #[inline]
+    fn limit(&self) -> Seq {
+        self.lanes.iter().map(LaneIn::passed).min().unwrap_or(Seq(u64::MAX))
+    }
+
+    /// Goes through every event of the batch.
+    fn scan(&mut self, batch: &Batch, place: Place, limit: Seq, budget: &mut usize) -> Stop {
+        let mut records = batch.resume(place);
+        loop {
+            let here = records.place();
+            if here.is_end() {
+                return Stop::End;
+            }
+            if here.next_seq() > limit || !self.out.has_room() {
+                return Stop::Waiting(here);
+            }
+            if *budget == 0 {
+                return Stop::Budget(here);
+            }
+            *budget -= 1;
+            let record = records.next().expect("a checked batch holds the events it counts");
+            if let Some(ledger) = &mut self.out.ledger
+                && record.fields.derived
+            {
+                ledger.compare(&record, &self.faults);
+            }
+            self.apply(&record);
+            self.advance(record.seq);
+        }
+    }
+
+    /// Goes from token to token: the events between them do not concern this worker.
+    fn follow_tokens(&mut self, batch: &Batch, limit: Seq, budget: &mut usize) -> Stop {
+        let last = Seq(batch.next_seq().0 - 1);
+        let end = last.min(limit);
+        loop {
+            let place = batch.records().place();
+            let reach = end.min(self.next_barrier);
+            let head = self.lanes.iter().filter_map(LaneIn::head).min_by_key(|token| token.seq);
+            match head.filter(|token| token.seq <= reach) {
+                Some(token) => {
+                    if !self.out.has_room() {
+                        return Stop::Waiting(place);
+                    }
+                    if *budget == 0 {
+                        return Stop::Budget(place);
+                    }
+                    *budget -= 1;
+                    let record =
+                        batch.record(token.slot, token.seq).expect("a token names an event of its batch");
+                    self.apply(&record);
+                    self.advance(token.seq);
+                }
+                None if reach > self.position => self.advance(reach),
+                None if self.position == last => return Stop::End,
+                None => return Stop::Waiting(place),
+            }
+        }
+    }
+
+    /// Applies one event with the values that were sent for it.
+    #[inline]
+    fn apply(&mut self, record: &Record<'_>) {
+        if self.lanes.is_empty() {
+            self.unit.apply(record, &[], &mut self.out);
+            return;
+        }
+        self.values.clear();
+        let mut taken = ArrayVec::<_, STAGES_MAX>::new();
+        for lane in &mut self.lanes {
+            while lane.head().is_some_and(|token| token.seq == record.seq) {
+                let Some((token, start)) = lane.take(&mut self.values) else { break };
+                taken.push((token, start));
+            }
+        }
+        let inputs: ArrayVec<Input<'_>, STAGES_MAX> = taken
+            .iter()
+            .map(|(token, start)| Input {
+                from: token.from,
+                bytes: value_bytes(&self.values, *start, token.value_len),
+            })
+            .collect();
+        self.unit.apply(record, &inputs, &mut self.out);
+    }
+
+    #[inline]
+    fn advance(&mut self, seq: Seq) {
+        self.position = seq;
+        if seq == self.next_barrier {
+            self.report(seq);
+            self.next_barrier = self.board.next_barrier(seq);
+        }
+    }
+
+    #[cold]
+    fn report(&mut self, seq: Seq) {
+        self.board.report(seq, self.shard, &self.unit.sums());
+        self.reported = seq;
+    }
+
+    fn report_if_asked(&mut self) {
+        if let Some(seq) = self.board.asked()
+            && seq == self.position
+            && self.reported < seq
+        {
+            self.report(seq);
+        }
+    }
+}

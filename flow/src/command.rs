@@ -1,0 +1,144 @@
+//! Commands: events that stages emit. How they are named, and how a replay compares them with the log.
+
+use std::collections::BTreeMap;
+
+use downbeat_record::{Digest, Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
+
+use crate::context::StageId;
+use crate::out::Command;
+
+/// The name under which a command enters the order: it follows from the stage, the event and the index alone,
+/// so emitting it again after a crash changes nothing.
+pub fn key_of(stage: &str, cause: Seq, index: u8) -> IdempotencyKey {
+    let mut name = [0; 16];
+    name[..8].copy_from_slice(&cause.0.to_le_bytes());
+    name[8] = index;
+    IdempotencyKey(xxhash_rust::xxh3::xxh3_128_with_seed(&name, stage_seed(stage)).max(1))
+}
+
+/// What keeps the digests and keys of different stages apart.
+pub(crate) fn stage_seed(stage: &str) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(stage.as_bytes())
+}
+
+/// The source of events that a stage emits: its number, above all numbers an application may choose.
+pub const fn source_of(stage: StageId) -> SourceId {
+    SourceId(0x8000_0000 | stage.0 as u32)
+}
+
+/// The header fields of a command.
+pub fn fields_of(stage: StageId, name: &str, cause: &Record<'_>, command: &Command<'_>) -> Fields {
+    Fields {
+        kind: command.kind,
+        source: source_of(stage),
+        key: command.key,
+        correlation: cause.fields.correlation,
+        causation: cause.seq,
+        idempotency_key: key_of(name, cause.seq, command.index),
+        derived: true,
+    }
+}
+
+/// A command that was emitted and is not in the log yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// Its header.
+    pub fields: Fields,
+    /// Its archived payload.
+    pub payload: Vec<u8>,
+}
+
+/// Log and code do not agree about a command.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// The log holds an event that the stage, run again, did not emit.
+    #[error("seq {seq}: the log holds an event emitted for seq {cause}, which the code does not emit")]
+    NotEmitted {
+        /// The derived event.
+        seq: Seq,
+        /// The event that is said to have caused it.
+        cause: Seq,
+    },
+    /// The log holds other bytes than the code emits.
+    #[error("seq {seq}: the event emitted for seq {cause} differs: logged {logged}, emitted {emitted}")]
+    Differs {
+        /// The derived event.
+        seq: Seq,
+        /// The event that caused it.
+        cause: Seq,
+        /// What the log has.
+        logged: CommandDigest,
+        /// What the code emits.
+        emitted: CommandDigest,
+    },
+}
+
+/// A command in short, for comparing and showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandDigest {
+    /// Its contract.
+    pub kind: Kind,
+    /// The entity it is about.
+    pub key: Key,
+    /// Its payload.
+    pub payload: Digest,
+}
+
+impl std::fmt::Display for CommandDigest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "kind {} key {} payload {}", self.kind, self.key, self.payload)
+    }
+}
+
+impl CommandDigest {
+    fn of(fields: &Fields, payload: &[u8]) -> Self {
+        Self { kind: fields.kind, key: fields.key, payload: Digest::of(0, payload) }
+    }
+}
+
+/// The commands emitted while a log is read again, each waiting for the logged event it must equal.
+///
+/// What is left when the log ends was emitted but not logged before the end; a live engine submits it.
+#[derive(Default)]
+pub struct Ledger {
+    pending: BTreeMap<(Seq, IdempotencyKey), Pending>,
+}
+
+impl Ledger {
+    /// Notes that a stage emitted a command.
+    pub fn emitted(&mut self, fields: Fields, payload: &[u8]) {
+        let pending = Pending { fields, payload: payload.to_vec() };
+        self.pending.insert((fields.causation, fields.idempotency_key), pending);
+    }
+
+    /// Compares a derived event of the log with what was emitted.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`], naming the first event that differs.
+    pub fn logged(&mut self, record: &Record<'_>) -> Result<(), Mismatch> {
+        let (seq, cause) = (record.seq, record.fields.causation);
+        let Some(pending) = self.pending.remove(&(cause, record.fields.idempotency_key)) else {
+            return Err(Mismatch::NotEmitted { seq, cause });
+        };
+        let logged = CommandDigest::of(&record.fields, record.payload().bytes());
+        let emitted = CommandDigest::of(&pending.fields, &pending.payload);
+        if logged == emitted { Ok(()) } else { Err(Mismatch::Differs { seq, cause, logged, emitted }) }
+    }
+
+    /// How many commands wait for their event.
+    pub fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// True when none waits.
+    pub fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes the commands that are not in the log, in the order of their causes.
+    pub fn take(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        std::mem::take(&mut self.pending).into_values()
+    }
+}

@@ -1,0 +1,493 @@
+//! A flow: stages and leaves, who comes after whom, and which run together.
+//!
+//! A stage may come only after stages declared before it, so the graph has no cycle by construction. Stages of
+//! one group run to completion in one actor; the groups, seen as single nodes, must have no cycle either.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrayvec::ArrayVec;
+use downbeat_record::{Contract, Event, Kind};
+
+use crate::cell::{AnyStage, Cell};
+use crate::context::StageId;
+use crate::contracts::{EventType, Kinds};
+use crate::events::Rejected;
+use crate::leaf::Leaf;
+use crate::out::Outbox;
+use crate::stage::Stage;
+use crate::unit::{Running, Shards, Unit};
+
+/// The most stages a flow may have.
+pub const STAGES_MAX: usize = 64;
+
+type MakeCell = dyn Fn(&str, bool) -> Box<dyn AnyStage> + Send + Sync;
+
+/// A stage as it was declared.
+pub struct StageDef {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its number.
+    pub id: StageId,
+    /// The stages it comes after.
+    pub after: Vec<StageId>,
+    /// The event types it is on.
+    pub on: Vec<EventType>,
+    /// The event types it emits.
+    pub emits: Vec<EventType>,
+    /// The type of the values it sends.
+    pub output: EventType,
+    /// Whether its state is per key; otherwise it has one state, and runs in one place.
+    pub keyed: bool,
+    /// The group it runs in; its own when it was put in none.
+    pub group: String,
+    make: Box<MakeCell>,
+}
+
+/// A leaf as it was declared.
+pub struct LeafDef {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The stages whose values it gets.
+    pub after: Vec<StageId>,
+    leaf: Mutex<Option<Box<dyn Leaf>>>,
+}
+
+impl LeafDef {
+    /// Takes out what delivers, to run it: once.
+    ///
+    /// # Panics
+    ///
+    /// When it was taken before: a flow runs once.
+    pub fn take(&self) -> Box<dyn Leaf> {
+        self.leaf.lock().unwrap_or_else(PoisonError::into_inner).take().expect("a leaf runs once")
+    }
+}
+
+/// A flow that was checked.
+pub struct Flow {
+    name: String,
+    stages: Vec<StageDef>,
+    leaves: Vec<LeafDef>,
+    groups: Vec<Vec<StageId>>,
+}
+
+impl Flow {
+    /// Starts the description of a flow.
+    ///
+    /// ```
+    /// use downbeat_flow::{Context, Flow, Nothing, Out, Reject, Stage};
+    /// use downbeat_record::{Event, rkyv};
+    ///
+    /// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    /// #[event(name = "bank.Deposited", version = 1)]
+    /// struct Deposited {
+    ///     cents: i64,
+    /// }
+    ///
+    /// struct Balance;
+    ///
+    /// impl Stage for Balance {
+    ///     type State = i64;
+    ///     type Output = Nothing;
+    ///
+    ///     fn apply(
+    ///         &self,
+    ///         balance: &mut i64,
+    ///         event: &Context<'_>,
+    ///         _: &mut Out<'_, Nothing>,
+    ///     ) -> Result<(), Reject> {
+    ///         if let Some(deposit) = event.event::<Deposited>()? {
+    ///             *balance = balance.checked_add(deposit.cents.to_native()).ok_or(Reject::new("overflow"))?;
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// let flow = Flow::named("bank").stage("balance", Balance).on::<Deposited>().build()?;
+    /// assert_eq!(flow.stages().len(), 1);
+    /// # Ok::<(), downbeat_flow::FlowError>(())
+    /// ```
+    pub fn named(name: impl Into<String>) -> FlowBuilder {
+        FlowBuilder {
+            name: name.into(),
+            stages: Vec::new(),
+            leaves: Vec::new(),
+            last: Last::None,
+            errors: None,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its stages, in the order of declaration.
+    pub fn stages(&self) -> &[StageDef] {
+        &self.stages
+    }
+
+    /// Its leaves, in the order of declaration.
+    pub fn leaves(&self) -> &[LeafDef] {
+        &self.leaves
+    }
+
+    /// The groups of stages that run together, each in the order of declaration.
+    pub fn groups(&self) -> &[Vec<StageId>] {
+        &self.groups
+    }
+
+    /// A stage by its number.
+    pub fn stage(&self, id: StageId) -> &StageDef {
+        &self.stages[usize::from(id.0)]
+    }
+
+    /// Every event type that the flow reads or emits, each once, in a fixed order.
+    pub fn event_types(&self) -> Vec<EventType> {
+        let mut types: Vec<EventType> = Vec::new();
+        let declared = self.stages.iter().flat_map(|stage| stage.on.iter().chain(&stage.emits).copied());
+        for one in declared.chain([EventType::of::<Rejected>()]) {
+            if !types.iter().any(|known| known.type_id == one.type_id) {
+                types.push(one);
+            }
+        }
+        types
+    }
+
+    /// Gives the flow's event types the numbers that a log has for them.
+    ///
+    /// # Errors
+    ///
+    /// The first error of `number`.
+    pub fn bind<E>(&self, mut number: impl FnMut(Contract) -> Result<Kind, E>) -> Result<Arc<Kinds>, E> {
+        let mut kinds = Kinds {
+            kinds: Vec::new(),
+            outputs: self.stages.iter().map(|stage| stage.output.type_id).collect(),
+            names: self.stages.iter().map(|stage| stage.name.to_string()).collect(),
+            rejected: Kind::default(),
+        };
+        for one in self.event_types() {
+            let kind = number(one.contract())?;
+            if one.type_id == std::any::TypeId::of::<Rejected>() {
+                kinds.rejected = kind;
+            }
+            kinds.kinds.push((one.type_id, kind));
+        }
+        Ok(Arc::new(kinds))
+    }
+
+    /// A unit of some of the stages, with empty states.
+    pub fn unit(&self, members: &[StageId], shards: Shards, kinds: &Arc<Kinds>) -> Unit {
+        let mut places = [None; STAGES_MAX];
+        for (place, id) in members.iter().enumerate() {
+            places[usize::from(id.0)] = Some(place as u8);
+        }
+        let mut on: Vec<u64> = Vec::new();
+        let mut fed = [0; STAGES_MAX];
+        let mut keyed = 0;
+        let stages = members.iter().enumerate().map(|(place, id)| {
+            let def = self.stage(*id);
+            for one in &def.on {
+                let Some(kind) = kinds.of(one.type_id) else { continue };
+                let kind = usize::from(kind.0);
+                if on.len() <= kind {
+                    on.resize(kind + 1, 0);
+                }
+                on[kind] |= 1 << place;
+            }
+            for before in &def.after {
+                fed[usize::from(before.0)] |= 1 << place;
+            }
+            keyed |= u64::from(def.keyed) << place;
+            let after_it = |other: &&StageDef| other.after.contains(id);
+            let successors =
+                self.stages.iter().filter(after_it).filter_map(|other| places[usize::from(other.id.0)]);
+            let elsewhere =
+                self.stages.iter().filter(after_it).any(|other| places[usize::from(other.id.0)].is_none());
+            let cells = match shards {
+                Shards::All(count) if def.keyed => count,
+                _ => 1,
+            };
+            Running {
+                id: *id,
+                name: def.name.clone(),
+                keyed: def.keyed,
+                cells: (0..cells).map(|_| (def.make)(&def.name, def.keyed)).collect(),
+                after: def.after.iter().copied().collect::<ArrayVec<_, STAGES_MAX>>(),
+                successors: successors.fold(0, |set, place| set | 1 << place),
+                exported: elsewhere || self.leaves.iter().any(|leaf| leaf.after.contains(id)),
+                outbox: Outbox::new(),
+            }
+        });
+        let stages = stages.collect();
+        Unit { stages, shards, on, keyed, fed, places, kinds: kinds.clone() }
+    }
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let stages: Vec<_> = self.stages.iter().map(|stage| &*stage.name).collect();
+        let leaves: Vec<_> = self.leaves.iter().map(|leaf| &*leaf.name).collect();
+        f.debug_struct("Flow")
+            .field("name", &self.name)
+            .field("stages", &stages)
+            .field("leaves", &leaves)
+            .finish()
+    }
+}
+
+/// What is wrong with the description of a flow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// Two parts have one name.
+    #[error("two parts of the flow are named `{name}`")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+    /// A part comes after something that is not declared before it.
+    #[error("`{part}` comes after `{missing}`, which is not declared before it")]
+    NotBefore {
+        /// The part.
+        part: String,
+        /// What it names.
+        missing: String,
+    },
+    /// A stage that nothing would ever reach.
+    #[error("stage `{stage}` is on no event and after no stage: nothing would reach it")]
+    Unreachable {
+        /// The stage.
+        stage: String,
+    },
+    /// A leaf that nothing would ever reach.
+    #[error("leaf `{leaf}` is after no stage: nothing would reach it")]
+    LeafUnreachable {
+        /// The leaf.
+        leaf: String,
+    },
+    /// A part waits for a stage that sends nothing.
+    #[error("`{part}` comes after `{stage}`, which sends nothing")]
+    SendsNothing {
+        /// The part.
+        part: String,
+        /// The stage.
+        stage: String,
+    },
+    /// More stages than fit.
+    #[error("the flow has more than {STAGES_MAX} stages")]
+    TooMany,
+    /// A group with keyed stages and others.
+    #[error("group `{group}` holds keyed and global stages: they cannot be in one place")]
+    MixedGroup {
+        /// The group.
+        group: String,
+    },
+    /// Two groups wait for each other.
+    #[error("group `{group}` would wait for itself: a stage outside it stands between two of its stages")]
+    GroupCycle {
+        /// The group.
+        group: String,
+    },
+    /// A qualifier that follows no part it could belong to.
+    #[error("`{what}` does not follow a {expected}")]
+    Misplaced {
+        /// The qualifier.
+        what: &'static str,
+        /// What it belongs to.
+        expected: &'static str,
+    },
+}
+
+enum Last {
+    None,
+    Stage,
+    Leaf,
+}
+
+/// Describes a flow, part by part; what follows a part qualifies it.
+pub struct FlowBuilder {
+    name: String,
+    stages: Vec<StageDef>,
+    leaves: Vec<LeafDef>,
+    last: Last,
+    errors: Option<FlowError>,
+}
+
+impl FlowBuilder {
+    /// Adds a stage. It is keyed: it has one state per key, and may run in shards.
+    #[must_use]
+    pub fn stage<S: Stage>(mut self, name: &str, stage: S) -> Self {
+        self.claim(name);
+        let logic = Arc::new(stage);
+        self.stages.push(StageDef {
+            name: name.into(),
+            id: StageId(self.stages.len() as u16),
+            after: Vec::new(),
+            on: Vec::new(),
+            emits: Vec::new(),
+            output: EventType::of::<S::Output>(),
+            keyed: true,
+            group: name.to_owned(),
+            make: Box::new(move |name, keyed| Box::new(Cell::new(logic.clone(), name, keyed))),
+        });
+        self.last = Last::Stage;
+        self
+    }
+
+    /// Adds a leaf.
+    #[must_use]
+    pub fn leaf(mut self, name: &str, leaf: impl Leaf) -> Self {
+        self.claim(name);
+        self.leaves.push(LeafDef {
+            name: name.into(),
+            after: Vec::new(),
+            leaf: Mutex::new(Some(Box::new(leaf))),
+        });
+        self.last = Last::Leaf;
+        self
+    }
+
+    /// The stage applies every event of type `E`.
+    #[must_use]
+    pub fn on<E: Event>(mut self) -> Self {
+        self.qualify("on", |stage| stage.on.push(EventType::of::<E>()));
+        self
+    }
+
+    /// The stage may emit events of type `E`.
+    #[must_use]
+    pub fn emits<E: Event>(mut self) -> Self {
+        self.qualify("emits", |stage| stage.emits.push(EventType::of::<E>()));
+        self
+    }
+
+    /// The stage has one state for all keys and runs in one place: for totals and other things that concern
+    /// every entity.
+    #[must_use]
+    pub fn global(mut self) -> Self {
+        self.qualify("global", |stage| stage.keyed = false);
+        self
+    }
+
+    /// The stage runs in one actor with the other stages of this group: a hop between them costs a few
+    /// nanoseconds, and they share one core.
+    #[must_use]
+    pub fn group(mut self, group: &str) -> Self {
+        self.qualify("group", |stage| group.clone_into(&mut stage.group));
+        self
+    }
+
+    /// The part gets the values that these stages send. For each event it waits until all of them have passed
+    /// it, so what it sees does not depend on who was faster.
+    #[must_use]
+    pub fn after<const N: usize>(mut self, stages: [&str; N]) -> Self {
+        let leaf = matches!(self.last, Last::Leaf);
+        let part = match self.last {
+            Last::Leaf => self.leaves.last().map(|leaf| leaf.name.to_string()),
+            Last::Stage => self.stages.last().map(|stage| stage.name.to_string()),
+            Last::None => None,
+        };
+        let Some(part) = part else {
+            self.fail(FlowError::Misplaced { what: "after", expected: "stage or leaf" });
+            return self;
+        };
+        for name in stages {
+            let before = self.stages.len() - usize::from(!leaf);
+            let Some(found) = self.stages[..before].iter().find(|stage| &*stage.name == name) else {
+                self.fail(FlowError::NotBefore { part: part.clone(), missing: name.to_owned() });
+                continue;
+            };
+            if found.output.type_id == std::any::TypeId::of::<crate::events::Nothing>() {
+                self.fail(FlowError::SendsNothing { part: part.clone(), stage: name.to_owned() });
+                continue;
+            }
+            let id = found.id;
+            let after = match self.last {
+                Last::Leaf => self.leaves.last_mut().map(|leaf| &mut leaf.after),
+                _ => self.stages.last_mut().map(|stage| &mut stage.after),
+            };
+            if let Some(after) = after.filter(|after| !after.contains(&id)) {
+                after.push(id);
+            }
+        }
+        self
+    }
+
+    /// Checks the description.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong with it.
+    pub fn build(self) -> Result<Flow, FlowError> {
+        if let Some(error) = self.errors {
+            return Err(error);
+        }
+        if self.stages.len() > STAGES_MAX {
+            return Err(FlowError::TooMany);
+        }
+        if let Some(stage) = self.stages.iter().find(|stage| stage.on.is_empty() && stage.after.is_empty()) {
+            return Err(FlowError::Unreachable { stage: stage.name.to_string() });
+        }
+        if let Some(leaf) = self.leaves.iter().find(|leaf| leaf.after.is_empty()) {
+            return Err(FlowError::LeafUnreachable { leaf: leaf.name.to_string() });
+        }
+        let groups = group(&self.stages)?;
+        Ok(Flow { name: self.name, stages: self.stages, leaves: self.leaves, groups })
+    }
+
+    fn claim(&mut self, name: &str) {
+        let stages = self.stages.iter().map(|stage| &*stage.name);
+        if stages.chain(self.leaves.iter().map(|leaf| &*leaf.name)).any(|known| known == name) {
+            self.fail(FlowError::SameName { name: name.to_owned() });
+        }
+    }
+
+    fn qualify(&mut self, what: &'static str, change: impl FnOnce(&mut StageDef)) {
+        match (&self.last, self.stages.last_mut()) {
+            (Last::Stage, Some(stage)) => change(stage),
+            _ => self.fail(FlowError::Misplaced { what, expected: "stage" }),
+        }
+    }
+
+    fn fail(&mut self, error: FlowError) {
+        self.errors.get_or_insert(error);
+    }
+}
+
+/// The groups in an order in which each comes after those it waits for.
+fn group(stages: &[StageDef]) -> Result<Vec<Vec<StageId>>, FlowError> {
+    let mut members: BTreeMap<&str, Vec<StageId>> = BTreeMap::new();
+    for stage in stages {
+        members.entry(&stage.group).or_default().push(stage.id);
+    }
+    let group_of = |id: &StageId| stages[usize::from(id.0)].group.as_str();
+    for (group, ids) in &members {
+        if ids.iter().any(|id| stages[usize::from(id.0)].keyed != stages[usize::from(ids[0].0)].keyed) {
+            return Err(FlowError::MixedGroup { group: (*group).to_owned() });
+        }
+    }
+    let waits: BTreeMap<&str, BTreeSet<&str>> = members
+        .iter()
+        .map(|(group, ids)| {
+            let before = ids.iter().flat_map(|id| &stages[usize::from(id.0)].after).map(group_of);
+            (*group, before.filter(|other| other != group).collect())
+        })
+        .collect();
+    let (mut ordered, mut done) = (Vec::new(), BTreeSet::new());
+    while done.len() < members.len() {
+        // By declaration, so that the order is that of the description wherever it can be.
+        let next = stages
+            .iter()
+            .map(|stage| stage.group.as_str())
+            .find(|group| !done.contains(group) && waits[group].iter().all(|other| done.contains(other)));
+        let Some(next) = next else {
+            let stuck = members.keys().find(|group| !done.contains(*group)).copied().unwrap_or_default();
+            return Err(FlowError::GroupCycle { group: stuck.to_owned() });
+        };
+        done.insert(next);
+        ordered.push(members[next].clone());
+    }
+    Ok(ordered)
+}

@@ -1,0 +1,190 @@
+//! What a stage puts out for one event: a value for the stages after it, and events that re-enter the order.
+//!
+//! All of it lies in one reused buffer, so a stage that sends and emits allocates nothing:
+//!
+//! ```text
+//! ┌─────────┬──────────────────┬─────────┬──────────────────┬─────────┐
+//! │ value   │ command header 16│ payload │ command header 16│ payload │  every part 16-byte aligned
+//! └─────────┴──────────────────┴─────────┴──────────────────┴─────────┘
+//! ```
+//!
+//! The digest of a stage's outputs is taken over exactly these bytes.
+
+use std::any::TypeId;
+use std::marker::PhantomData;
+
+use downbeat_record::rkyv::util::AlignedVec;
+use downbeat_record::{Digest, Event, Key, Kind};
+
+use crate::contracts::Kinds;
+use crate::stage::Reject;
+
+/// The most bytes one value or one emitted event may take.
+pub const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+/// The most events a stage may emit for one event.
+pub const COMMANDS_PER_EVENT_MAX: usize = 8;
+
+/// An event that a stage wants to enter the order: what [`Out::emit`] was given.
+#[derive(Clone, Copy, Debug)]
+pub struct Command<'a> {
+    /// Its contract.
+    pub kind: Kind,
+    /// The entity it is about.
+    pub key: Key,
+    /// Which of the commands for this event it is, from 0.
+    pub index: u8,
+    /// The archived event.
+    pub payload: &'a [u8],
+}
+
+#[derive(Clone, Copy)]
+struct Emitted {
+    kind: Kind,
+    key: Key,
+    at: usize,
+    len: usize,
+}
+
+/// The reused buffer behind [`Out`].
+pub(crate) struct Outbox {
+    bytes: AlignedVec,
+    value_len: Option<usize>,
+    commands: Vec<Emitted>,
+}
+
+impl Outbox {
+    pub(crate) fn new() -> Self {
+        Self { bytes: AlignedVec::with_capacity(1024), value_len: None, commands: Vec::with_capacity(4) }
+    }
+
+    #[inline]
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.value_len = None;
+        self.commands.clear();
+    }
+
+    /// The value sent, if one was.
+    #[inline]
+    pub(crate) fn value(&self) -> Option<&[u8]> {
+        self.value_len.map(|len| &self.bytes[..len])
+    }
+
+    pub(crate) fn commands(&self) -> impl Iterator<Item = Command<'_>> {
+        self.commands.iter().enumerate().map(|(index, command)| Command {
+            kind: command.kind,
+            key: command.key,
+            index: index as u8,
+            payload: &self.bytes[command.at..command.at + command.len],
+        })
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.value_len.is_none()
+    }
+
+    /// The digest of everything put out, or of nothing.
+    #[inline]
+    pub(crate) fn digest(&self, seed: u64) -> Digest {
+        Digest::of(seed ^ self.value_len.map_or(u64::MAX, |len| len as u64), &self.bytes)
+    }
+
+    /// Encodes behind what is there and returns where the archive begins and its length.
+    fn encode<E: Event>(&mut self, value: &E) -> Result<(usize, usize), Reject> {
+        let start = self.bytes.len().next_multiple_of(16);
+        let room = value.encoded_len_max();
+        if room > OUTPUT_BYTES_MAX {
+            return Err(Reject::new(format!(
+                "a `{}` of up to {room} bytes is over {OUTPUT_BYTES_MAX}",
+                E::NAME
+            )));
+        }
+        self.bytes.resize(start + room, 0);
+        let len = value.encode(&mut self.bytes[start..])?;
+        self.bytes.resize(start + len, 0);
+        Ok((start, len))
+    }
+
+    fn send<E: Event>(&mut self, value: &E) -> Result<(), Reject> {
+        if self.value_len.is_some() {
+            return Err(Reject::new(format!("a second `{}` was sent for one event", E::NAME)));
+        }
+        if !self.commands.is_empty() {
+            return Err(Reject::new("a value must be sent before events are emitted"));
+        }
+        self.value_len = Some(self.encode(value)?.1);
+        Ok(())
+    }
+
+    pub(crate) fn emit<E: Event>(&mut self, kind: Kind, key: Key, event: &E) -> Result<(), Reject> {
+        if self.commands.len() == COMMANDS_PER_EVENT_MAX {
+            return Err(Reject::new(format!(
+                "more than {COMMANDS_PER_EVENT_MAX} events emitted for one event"
+            )));
+        }
+        let start = self.bytes.len().next_multiple_of(16);
+        self.bytes.resize(start + 16, 0);
+        self.bytes[start..start + 8].copy_from_slice(&key.0.to_le_bytes());
+        self.bytes[start + 8..start + 10].copy_from_slice(&kind.0.to_le_bytes());
+        let (at, len) = self.encode(event)?;
+        self.bytes[start + 10..start + 14].copy_from_slice(&(len as u32).to_le_bytes());
+        self.commands.push(Emitted { kind, key, at, len });
+        Ok(())
+    }
+}
+
+/// Where a stage that sends `O` puts what it wants to put out for the event at hand.
+pub struct Out<'a, O> {
+    outbox: &'a mut Outbox,
+    kinds: &'a Kinds,
+    key: Key,
+    sends: PhantomData<O>,
+}
+
+impl<'a, O: Event> Out<'a, O> {
+    #[inline]
+    pub(crate) fn new(outbox: &'a mut Outbox, kinds: &'a Kinds, key: Key) -> Self {
+        Self { outbox, kinds, key, sends: PhantomData }
+    }
+
+    /// Sends a value to the stages and leaves after this one, for this very event: at most one per event, and
+    /// before anything is emitted. They get it in the order of seq; a leaf gets it when the event is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`] on a second value, or one over [`OUTPUT_BYTES_MAX`].
+    #[inline]
+    pub fn send(&mut self, value: &O) -> Result<(), Reject> {
+        self.outbox.send(value)
+    }
+
+    /// Emits an event about the same key: it goes through ingress, gets a place in the order behind everything
+    /// already there, and has this event as its causation. Emitting is idempotent: after a crash the same
+    /// event is recognised in the log and not logged again.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`] when the flow does not declare that this stage emits `E`, on more than
+    /// [`COMMANDS_PER_EVENT_MAX`], or on one over [`OUTPUT_BYTES_MAX`].
+    #[inline]
+    pub fn emit<E: Event>(&mut self, event: &E) -> Result<(), Reject> {
+        self.emit_about(self.key, event)
+    }
+
+    /// Like [`Out::emit`], about another key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Out::emit`].
+    pub fn emit_about<E: Event>(&mut self, key: Key, event: &E) -> Result<(), Reject> {
+        let Some(kind) = self.kinds.of(TypeId::of::<E>()) else {
+            return Err(Reject::new(format!(
+                "`{}` is emitted but not declared: add `.emits::<{}>()` to the stage",
+                E::NAME,
+                E::NAME
+            )));
+        };
+        self.outbox.emit(kind, key, event)
+    }
+}
