@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Data, DataEnum, DeriveInput, Error, Field, Fields, Path, Result};
+use syn::{Data, DataEnum, DeriveInput, Error, Field, Fields, Path, Result, Type};
 
 use crate::{attributes, forbidden};
 
@@ -114,7 +114,7 @@ fn tags(data: &DataEnum) -> Vec<TokenStream> {
 fn struct_out_of_line(fields: &Fields, crate_path: &Path) -> TokenStream {
     let parts = fields.iter().zip(fields.members()).map(|(field, member)| {
         let ty = &field.ty;
-        quote_spanned!(ty.span()=> <#ty as #crate_path::Shaped>::out_of_line_max(&self.#member))
+        quote_spanned!(at(ty)=> <#ty as #crate_path::Shaped>::out_of_line_max(&self.#member))
     });
     quote!(0 #(+ #parts)*)
 }
@@ -136,7 +136,13 @@ fn enum_out_of_line(data: &DataEnum, crate_path: &Path) -> TokenStream {
 
 fn field_shape(field: &Field, crate_path: &Path) -> TokenStream {
     let ty = &field.ty;
-    quote_spanned!(ty.span()=> <#ty as #crate_path::Shaped>::shape())
+    quote_spanned!(at(ty)=> <#ty as #crate_path::Shaped>::shape())
+}
+
+/// The place of a type, for the error that it is not `Shaped`; names resolve where the derive stands, or `self`
+/// would be unknown when the type is written inside another macro.
+fn at(ty: &Type) -> Span {
+    ty.span().resolved_at(Span::call_site())
 }
 
 fn style(fields: &Fields) -> Ident {

@@ -1,0 +1,166 @@
+//! Contract tables that nobody of ours wrote: an error each, whatever stands in them.
+#![allow(missing_docs)]
+
+use downbeat_record::contract::NAME_LEN_MAX;
+use downbeat_record::shape::{Field, Members, NESTING_MAX, PARTS_MAX, Scalar, ShapeFault, StructShape};
+use downbeat_record::{Contract, ContractError, ContractTable, Shape};
+use proptest::prelude::*;
+
+fn table_of(shape: &str) -> Result<ContractTable, ContractError> {
+    ContractTable::from_json(format!(r#"[{{"kind":1,"name":"a","version":1,"shape":{shape}}}]"#).as_bytes())
+}
+
+fn structure(size: u32, align: u32, fields: Vec<Field>) -> Shape {
+    Shape::Struct(StructShape { name: "S".to_owned(), size, align, members: Members::Named(fields) })
+}
+
+fn field(name: &str, offset: u32, shape: Shape) -> Field {
+    Field { name: name.to_owned(), offset, shape }
+}
+
+fn fault(shape: &Shape) -> ShapeFault {
+    let contract = Contract { name: "a".to_owned(), version: 1, shape: shape.clone() };
+    let written = serde_json::to_string(shape).unwrap();
+    assert!(table_of(&written).is_err(), "accepted from a log: {written}");
+    match ContractTable::new().register(contract).unwrap_err() {
+        ContractError::Shape { error, .. } => error.fault,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn deep_nesting_is_an_error_at_every_depth() {
+    let byte = || Shape::Scalar(Scalar::U8);
+    let options = |depth| (0..depth).fold(byte(), |of, _| Shape::Option(Box::new(of)));
+    assert_eq!(options(NESTING_MAX).check(), Ok(()));
+    assert_eq!(fault(&options(NESTING_MAX + 1)), ShapeFault::TooDeep);
+    let structs = |depth| (0..depth).fold(byte(), |of, _| structure(1, 1, vec![field("f", 0, of)]));
+    assert_eq!(structs(NESTING_MAX / 3).check(), Ok(()));
+    assert_eq!(fault(&structs(NESTING_MAX / 3 + 1)), ShapeFault::TooDeep);
+    for depth in [100, 127, 128, 129, 1_000, 1_000_000] {
+        let text = r#"{"type":"box","of":"#.repeat(depth) + "\"u8\"" + &"}".repeat(depth);
+        assert!(table_of(&text).is_err());
+        assert!(ContractTable::from_json("[".repeat(depth).as_bytes()).is_err());
+    }
+}
+
+#[test]
+fn what_is_accepted_at_full_depth_can_be_read_again() {
+    let deepest = [
+        (0..NESTING_MAX).fold(Shape::String, |of, _| Shape::Vec(Box::new(of))),
+        (0..NESTING_MAX / 3).fold(Shape::Unit, |of, _| structure(0, 1, vec![field("f", 0, of)])),
+    ];
+    for shape in deepest {
+        let mut table = ContractTable::new();
+        table.register(Contract { name: "a".to_owned(), version: 1, shape }).unwrap();
+        assert_eq!(ContractTable::from_json(&table.to_json()), Ok(table));
+    }
+}
+
+#[test]
+fn too_many_parts_are_an_error() {
+    let wide = |count: usize| {
+        let fields = (0..count).map(|index| field(&index.to_string(), 0, Shape::Unit));
+        structure(0, 1, fields.collect())
+    };
+    assert_eq!(wide(PARTS_MAX - 1).check(), Ok(()));
+    assert_eq!(fault(&wide(PARTS_MAX)), ShapeFault::TooManyParts);
+}
+
+#[test]
+fn layouts_that_cannot_be_are_errors() {
+    let long = || Shape::Scalar(Scalar::U64);
+    assert_eq!(fault(&structure(8, 8, vec![field("a", 1, long())])), ShapeFault::Outside);
+    assert_eq!(fault(&structure(8, 8, vec![field("a", u32::MAX, long())])), ShapeFault::Outside);
+    assert_eq!(fault(&structure(8, 0, vec![])), ShapeFault::Alignment);
+    assert_eq!(fault(&structure(8, 3, vec![])), ShapeFault::Alignment);
+    assert_eq!(fault(&structure(32, 32, vec![])), ShapeFault::Alignment);
+    assert_eq!(fault(&structure(7, 8, vec![])), ShapeFault::Alignment);
+    assert_eq!(fault(&structure(1 << 31, 8, vec![])), ShapeFault::TooLarge);
+    let huge = |of, len| Shape::Array { of: Box::new(of), len };
+    assert_eq!(fault(&huge(long(), 1 << 28)), ShapeFault::TooLarge);
+    assert_eq!(fault(&huge(huge(huge(long(), u32::MAX), u32::MAX), u32::MAX)), ShapeFault::TooLarge);
+    assert_eq!(fault(&Shape::Vec(Box::new(Shape::Unit))), ShapeFault::NoBytes);
+}
+
+#[test]
+fn names_that_are_empty_long_or_twice_are_errors() {
+    let named = |names: &[&str]| {
+        let fields = names.iter().map(|name| field(name, 0, Shape::Unit));
+        structure(0, 1, fields.collect())
+    };
+    assert_eq!(fault(&named(&["a", "b", "a"])), ShapeFault::NotDistinct);
+    assert_eq!(fault(&named(&[""])), ShapeFault::Name);
+    assert_eq!(fault(&named(&[&"x".repeat(NAME_LEN_MAX + 1)])), ShapeFault::Name);
+    for (name, version) in [("", 1), ("a", 0), (&*"x".repeat(NAME_LEN_MAX + 1), 1)] {
+        let contract = Contract { name: name.to_owned(), version, shape: Shape::Unit };
+        let refused = ContractTable::new().register(contract);
+        assert!(matches!(refused, Err(ContractError::Name { .. })));
+    }
+}
+
+#[test]
+fn enums_that_cannot_be_read_are_errors() {
+    for variants in [
+        "[]",
+        r#"[{"name":"A","tag":0},{"name":"A","tag":1}]"#,
+        r#"[{"name":"A","tag":0},{"name":"B","tag":0}]"#,
+        r#"[{"name":"A","tag":256}]"#,
+        r#"[{"name":"A","tag":-1}]"#,
+        r#"[{"name":"A","tag":0,"fields":[{"name":"x","offset":0,"shape":"u8"}]}]"#,
+        r#"[{"name":"A","tag":0,"fields":[],"items":[]}]"#,
+    ] {
+        let text = format!(r#"{{"type":"enum","name":"E","size":4,"align":4,"variants":{variants}}}"#);
+        assert!(table_of(&text).is_err(), "{text}");
+    }
+    let sizeless = r#"{"type":"enum","name":"E","size":0,"align":1,"variants":[{"name":"A","tag":0}]}"#;
+    assert!(table_of(sizeless).is_err());
+}
+
+#[test]
+fn an_error_says_where_in_the_type() {
+    let shape = r#"{"type":"struct","name":"S","size":0,"align":1,"fields":[{"name":"outer","offset":0,"shape":
+        {"type":"struct","name":"T","size":0,"align":1,"fields":[{"name":"inner","offset":0,"shape":"u7"}]}}]}"#;
+    let text = table_of(shape).unwrap_err().to_string();
+    assert!(text.contains("`outer.inner`") && text.contains("not known to this build"), "{text}");
+}
+
+#[test]
+fn tables_that_do_not_number_or_name_their_contracts_are_errors() {
+    for text in [
+        "",
+        "{}",
+        "null",
+        "[null]",
+        r#"[{"kind":2,"name":"a","version":1,"shape":"u8"}]"#,
+        r#"[{"kind":0,"name":"a","version":1,"shape":"u8"}]"#,
+        r#"[{"kind":1,"name":"a","version":1,"shape":"u8"},{"kind":2,"name":"a","version":1,"shape":"u8"}]"#,
+        r#"[{"kind":1,"name":"a","version":70000,"shape":"u8"}]"#,
+        r#"[{"kind":1,"name":"a","version":1}]"#,
+        r#"[{"kind":1,"name":"a","version":1,"shape":"u8","more":true}]"#,
+        r#"[{"kind":1,"name":"a","version":1,"shape":"u8"}] trailing"#,
+    ] {
+        assert!(ContractTable::from_json(text.as_bytes()).is_err(), "{text}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn mutated_tables_are_a_table_or_an_error(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+    ) {
+        let mut bytes = include_bytes!("golden/contracts_v1.json").to_vec();
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        if let Ok(table) = ContractTable::from_json(&bytes) {
+            prop_assert_eq!(ContractTable::from_json(&table.to_json()).unwrap(), table);
+        }
+    }
+
+    #[test]
+    fn random_text_is_a_table_or_an_error(bytes in "[\\[\\]{}\":,a-z0-9]{0,80}") {
+        let _ = ContractTable::from_json(bytes.as_bytes());
+    }
+}
