@@ -108,7 +108,9 @@ impl Generator {
 
     /// Admits applications until the next event is that of an active one.
     fn admit_due(&mut self) {
-        while !matches!(self.left, Volume::Applications(0) | Volume::Events(0)) && self.active.len() < ACTIVE_MAX {
+        while !matches!(self.left, Volume::Applications(0) | Volume::Events(0))
+            && self.active.len() < ACTIVE_MAX
+        {
             if self.active.peek().is_some_and(|Reverse(due)| due.time_ms < self.next_arrival_ms) {
                 return;
             }
@@ -174,5 +176,23 @@ impl Iterator for Generator {
             resource: (step.resource > 0).then_some(u32::from(step.resource)),
             amount_eur,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_applications_are_active_and_never_more_than_the_limit() {
+        let mut generator = Generator::new(11, Volume::Events(u64::MAX));
+        generator.speedup = 0;
+        let mut active_max = 0;
+        for _ in 0..1_000_000 {
+            generator.next();
+            active_max = active_max.max(generator.active.len());
+            assert!(generator.active.len() <= ACTIVE_MAX && generator.scripts.len() <= ACTIVE_MAX);
+        }
+        assert!(active_max > 2_000, "{active_max}");
     }
 }

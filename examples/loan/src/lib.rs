@@ -33,7 +33,8 @@ pub mod summary;
 pub use activity::{Activity, Transition};
 pub use generator::{Generator, Volume};
 pub use input::{
-    BadInput, CaseId, Format, InputError, Loaded, LoanInput, OnBadInput, Place, Reason, Source, read, read_from,
+    BadInput, CaseId, Format, InputError, Loaded, LoanInput, OnBadInput, Place, Reason, Source, read,
+    read_from,
 };
 pub use output::{write_csv, write_jsonl, write_xes};
 pub use summary::{Group, Outcome, Summary};

@@ -66,7 +66,7 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Summarises events in any order.
+    /// Summarises events in any order; of several amounts of one application the first counts.
     pub fn of(inputs: &[LoanInput]) -> Self {
         let mut applications: BTreeMap<CaseId, Application> = BTreeMap::new();
         for input in inputs {

@@ -49,12 +49,20 @@ impl Collector {
         let position = *next;
         *next = next.checked_add(1).expect("fewer than 2^32 events of a case fit into memory");
         let Event { time_ns, activity, transition, resource } = event;
-        self.loaded.inputs.push(LoanInput { case, position, time_ns, activity, transition, resource, amount_eur });
+        self.loaded.inputs.push(LoanInput {
+            case,
+            position,
+            time_ns,
+            activity,
+            transition,
+            resource,
+            amount_eur,
+        });
     }
 
     pub(super) fn refuse(&mut self, bad: BadInput) -> Result<(), InputError> {
         match self.on_bad {
-            OnBadInput::Stop => return Err(bad.into()),
+            OnBadInput::Stop => return Err(InputError::Bad(Box::new(bad))),
             OnBadInput::Skip => {}
             OnBadInput::DeadLetter if self.loaded.dead_letters.len() == DEAD_LETTERS_MAX => {
                 return Err(InputError::TooManyDeadLetters { place: bad.place });

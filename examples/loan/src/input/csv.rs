@@ -20,7 +20,7 @@ pub(super) fn read(bytes: Bytes<'_>, collector: &mut Collector) -> Result<(), In
         None => return Ok(()),
         Some(line) => line.and_then(Header::parse),
     };
-    let header = header.map_err(|reason| InputError::CsvHeader(lines.bad(reason)))?;
+    let header = header.map_err(|reason| InputError::CsvHeader(Box::new(lines.bad(reason))))?;
     lines.for_each(collector, |line, collector| {
         let (case, event, amount) = fields::typed_row(&header.row(line)?)?;
         collector.accept(case, event, amount);
@@ -116,7 +116,10 @@ fn unquote(quoted: &str) -> Option<(Cow<'_, str>, &str)> {
 }
 
 fn quote(problem: &str) -> Reason {
-    Reason::Malformed { problem: problem.to_owned(), expected: "a cell such as \"1,5\" or \"say \"\"yes\"\"\"" }
+    Reason::Malformed {
+        problem: problem.to_owned(),
+        expected: "a cell such as \"1,5\" or \"say \"\"yes\"\"\"",
+    }
 }
 
 #[cfg(test)]

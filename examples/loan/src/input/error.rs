@@ -131,6 +131,14 @@ pub enum InputError {
         /// The directory as the caller named it.
         file: String,
     },
+    /// Opening it failed for another reason.
+    #[error("{}: cannot be opened: {source}", OneLine(.file))]
+    NotOpened {
+        /// The file as the caller named it.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// There is nothing in it.
     #[error("{}: empty, expected XES, JSONL or CSV", OneLine(.file))]
     Empty {
@@ -159,7 +167,7 @@ pub enum InputError {
         /// What the decoder said.
         source: io::Error,
     },
-    /// Opening or reading failed.
+    /// Reading failed.
     #[error("{place}: cannot be read: {source}")]
     Read {
         /// The line that was being read.
@@ -189,10 +197,10 @@ pub enum InputError {
     },
     /// The header row of a CSV file: without it no row can be read.
     #[error("CSV header: {0}")]
-    CsvHeader(BadInput),
+    CsvHeader(Box<BadInput>),
     /// The first bad input, under [`OnBadInput::Stop`](super::OnBadInput::Stop).
     #[error(transparent)]
-    Bad(#[from] BadInput),
+    Bad(Box<BadInput>),
     /// More bad inputs than are kept.
     #[error("{place}: the bad input after {DEAD_LETTERS_MAX} others, expected fewer: is this a loan log?")]
     TooManyDeadLetters {

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::collect::Collector;
 use super::error::{InputError, Reason};
@@ -25,11 +25,11 @@ pub(super) fn read(bytes: Bytes<'_>, collector: &mut Collector) -> Result<(), In
 
 fn malformed(error: serde_json::Error) -> Reason {
     let text = error.to_string();
-    // The line that serde_json counts is always 1: only the column says something.
-    let problem = match text.rsplit_once(" at line ") {
-        Some((problem, _)) if error.column() > 0 => format!("{problem} at column {}", error.column()),
+    // The line that serde_json counts is always 1, and what it expected is only its view of it.
+    let problem = text.rsplit_once(" at line ").map_or(text.as_str(), |(problem, _)| problem);
+    let problem = match problem.split_once(", expected ") {
         Some((problem, _)) => problem.to_owned(),
-        None => text,
+        None => format!("{problem} at column {}", error.column()),
     };
     Reason::Malformed { problem, expected: EXPECTED }
 }

@@ -74,7 +74,8 @@ impl Format {
             text => {
                 let header = text.split(|byte| *byte == b'\n').next()?;
                 let names_case = |cell: &[u8]| matches!(cell.trim_ascii(), b"case" | b"\"case\"");
-                (header.contains(&b',') && header.split(|byte| *byte == b',').any(names_case)).then_some(Self::Csv)
+                (header.contains(&b',') && header.split(|byte| *byte == b',').any(names_case))
+                    .then_some(Self::Csv)
             }
         }
     }
@@ -82,17 +83,20 @@ impl Format {
 
 /// Opens a file, and refuses what is none.
 pub(super) fn open(path: &Path) -> Result<File, InputError> {
-    let file = path.display().to_string();
-    let opened = File::open(path).and_then(|opened| Ok((opened.metadata()?.is_dir(), opened)));
-    match opened {
-        Ok((true, _)) => Err(InputError::Directory { file }),
+    match File::open(path).and_then(|opened| Ok((opened.metadata()?.is_dir(), opened))) {
+        Ok((true, _)) => Err(InputError::Directory { file: path.display().to_string() }),
         Ok((false, opened)) => Ok(opened),
-        Err(source) => Err(match source.kind() {
-            ErrorKind::NotFound => InputError::NotFound { file },
-            ErrorKind::PermissionDenied => InputError::PermissionDenied { file },
-            ErrorKind::IsADirectory => InputError::Directory { file },
-            _ => InputError::Read { place: Place { file, line: 1, case: None }, source },
-        }),
+        Err(source) => Err(not_opened(path, source)),
+    }
+}
+
+fn not_opened(path: &Path, source: io::Error) -> InputError {
+    let file = path.display().to_string();
+    match source.kind() {
+        ErrorKind::NotFound => InputError::NotFound { file },
+        ErrorKind::PermissionDenied => InputError::PermissionDenied { file },
+        ErrorKind::IsADirectory => InputError::Directory { file },
+        _ => InputError::NotOpened { file, source },
     }
 }
 
@@ -179,6 +183,16 @@ mod tests {
         ] {
             assert_eq!(Format::of_path(Path::new(name)), format, "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_says_why() {
+        let message = |kind| not_opened(Path::new("a.csv"), io::Error::from(kind)).to_string();
+        assert_eq!(
+            message(ErrorKind::PermissionDenied),
+            "a.csv: permission denied, expected a file that this user may read"
+        );
+        assert_eq!(message(ErrorKind::NotADirectory), "a.csv: cannot be opened: not a directory");
     }
 
     #[test]

@@ -91,7 +91,9 @@ impl<'a> Tags<'a> {
                 Ok(Event::Text(text)) if self.depth == 0 && !text.trim_ascii().is_empty() => {
                     "text outside the root element"
                 }
-                Ok(Event::CData(_) | Event::GeneralRef(_)) if self.depth == 0 => "text outside the root element",
+                Ok(Event::CData(_) | Event::GeneralRef(_)) if self.depth == 0 => {
+                    "text outside the root element"
+                }
                 Ok(_) => continue,
             };
             return Err(malformed(&self.origin, line, problem));
@@ -166,6 +168,8 @@ fn failed(origin: &Origin, line: u64, error: XmlError) -> InputError {
         }
         // The error is shared, so it cannot be moved out; its kind and text can be kept.
         XmlError::Io(source) => origin.failed(line, io::Error::new(source.kind(), source.to_string())),
+        XmlError::Syntax(error) => malformed(origin, line, &error.to_string()),
+        XmlError::IllFormed(error) => malformed(origin, line, &error.to_string()),
         error => malformed(origin, line, &error.to_string()),
     }
 }

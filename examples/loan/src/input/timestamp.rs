@@ -58,8 +58,8 @@ pub(crate) fn write_utc(out: &mut impl Write, time_ns: u64) -> io::Result<()> {
     write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
     match nanos {
         0 => write!(out, "Z"),
-        _ if nanos % 1_000_000 == 0 => write!(out, ".{:03}Z", nanos / 1_000_000),
-        _ if nanos % 1_000 == 0 => write!(out, ".{:06}Z", nanos / 1_000),
+        _ if nanos.is_multiple_of(1_000_000) => write!(out, ".{:03}Z", nanos / 1_000_000),
+        _ if nanos.is_multiple_of(1_000) => write!(out, ".{:06}Z", nanos / 1_000),
         _ => write!(out, ".{nanos:09}Z"),
     }
 }

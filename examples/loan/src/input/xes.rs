@@ -65,7 +65,9 @@ pub(super) fn read(bytes: Bytes<'_>, collector: &mut Collector) -> Result<(), In
                 element.in_event = false;
                 match event.typed() {
                     Ok(typed) => trace.events.push(typed),
-                    Err(reason) => collector.refuse(trace.bad(tags.origin(), event.line, reason, &event.raw()))?,
+                    Err(reason) => {
+                        collector.refuse(trace.bad(tags.origin(), event.line, reason, &event.raw()))?
+                    }
                 }
             }
             Tag::Close(_) => {}
@@ -130,7 +132,8 @@ impl Element {
                 "value" => &mut self.value,
                 _ => continue,
             };
-            let value = attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
+            let value =
+                attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
             target.push_str(&value);
         }
         Ok(())
@@ -167,7 +170,8 @@ impl Attributes {
         if let Some(field) = self.twice {
             return Err(Reason::Twice(field));
         }
-        let [activity, transition, time, resource] = self.values.each_ref().map(|text| Cell::text(text.as_str()));
+        let [activity, transition, time, resource] =
+            self.values.each_ref().map(|text| Cell::text(text.as_str()));
         fields::event(&activity, &transition, &time, &resource, &NAMES)
     }
 
