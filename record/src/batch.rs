@@ -158,6 +158,19 @@ impl Batch {
         Ok(batch)
     }
 
+    /// A copy of a sealed batch in memory of its own, for a reader that must not hold this one.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            buf: AlignedBuf::from_slice(self.bytes()),
+            index: u16::MAX,
+            len: self.len,
+            contents: self.contents,
+            first: self.first,
+            last_timestamp: self.last_timestamp,
+        }
+    }
+
     /// Empties the batch for events from `first_seq` on.
     pub fn open(&mut self, first_seq: Seq) {
         self.len = BATCH_HEADER_LEN;

@@ -185,15 +185,6 @@ mod tests {
     /// Golden: changing these moves keys between shards and needs a new version of the rule.
     const SHARD_RULE_1: [u32; 8] = [1, 1, 2, 6, 4, 3, 4, 5];
 
-    #[test]
-    fn the_shard_is_the_high_half_of_hash_times_count() {
-        for key in [0, 1, 77, u64::MAX] {
-            let hash = xxhash_rust::xxh3::xxh3_64(&key.to_le_bytes());
-            assert_eq!(Key(key).shard(u32::MAX), (u128::from(hash) * u128::from(u32::MAX) >> 64) as u32);
-            assert_eq!(Key(key).shard(0), 0);
-        }
-    }
-
     /// The reference vectors of XXH3 for the empty text.
     #[test]
     fn ids_of_text_are_xxh3_and_never_absent() {

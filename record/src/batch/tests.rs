@@ -87,10 +87,9 @@ proptest! {
         let read = Batch::read(batch.bytes()).unwrap();
         prop_assert_eq!(read.bytes(), batch.bytes());
         prop_assert_eq!(read.count() as usize, events.len());
-        let mut now = 1_700_000_000_000_000_000;
         for batch in [&batch, &read] {
-            let mut seq = 1_000;
-            for (record, (fields, later, payload)) in batch.records().zip(&events) {
+            let mut now = 1_700_000_000_000_000_000;
+            for (seq, (record, (fields, later, payload))) in (1_000..).zip(batch.records().zip(&events)) {
                 now += later;
                 prop_assert_eq!(record.seq, Seq(seq));
                 prop_assert_eq!(record.timestamp, Timestamp(now));
@@ -99,9 +98,7 @@ proptest! {
                 prop_assert_eq!(record.payload().bytes().as_ptr() as usize % ALIGN, 0);
                 let again = batch.record(record.slot, record.seq).unwrap();
                 prop_assert_eq!(again.fields, *fields);
-                seq += 1;
             }
-            now = 1_700_000_000_000_000_000;
         }
     }
 

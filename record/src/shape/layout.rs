@@ -10,6 +10,9 @@ use super::{EnumShape, Field, Members, Shape, StructShape, Variant};
 /// How fields become members.
 pub type Style = fn(Vec<Field>) -> Members;
 
+/// Name, tag, style and fields of a variant; each field is name and shape.
+pub type VariantParts<'a> = (&'a str, u8, Style, Vec<(&'a str, Shape)>);
+
 /// No fields and no parentheses.
 pub const UNIT: Style = |_| Members::Unit;
 /// Fields in parentheses.
@@ -33,12 +36,12 @@ pub fn structure<A>(name: &str, style: Style, fields: Vec<(&str, usize, Shape)>)
     })
 }
 
-/// The shape of an enum whose archived form is `A`; each variant is name, tag, style and fields.
+/// The shape of an enum whose archived form is `A`.
 ///
 /// # Panics
 ///
 /// When the rule above does not give the size and alignment of `A`: this build of rkyv has another layout.
-pub fn enumeration<A>(name: &str, variants: Vec<(&str, u8, Style, Vec<(&str, Shape)>)>) -> Shape {
+pub fn enumeration<A>(name: &str, variants: Vec<VariantParts<'_>>) -> Shape {
     let (mut size, mut align) = (1, 1);
     let variants: Vec<Variant> = variants
         .into_iter()
