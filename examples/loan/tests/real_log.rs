@@ -50,6 +50,7 @@ fn the_log_survives_being_written_and_read() {
 
 #[test]
 #[ignore = "a measurement: cargo test --release -p downbeat-example-loan -- --ignored --nocapture"]
+#[expect(clippy::print_stdout, reason = "a measurement is there to be seen")]
 fn the_log_is_read_in_under_two_seconds() {
     let Some(path) = real_log() else { return };
     let started = std::time::Instant::now();

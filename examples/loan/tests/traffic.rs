@@ -51,7 +51,6 @@ fn a_million_events_have_the_proportions_of_the_real_log() {
     for ((activity, transition), real) in pairs().zip(REAL_COUNTS) {
         let is_pair = |input: &&LoanInput| (input.activity, input.transition) == (activity, transition);
         let found = inputs.iter().filter(is_pair).count() as u64;
-        println!("{activity}/{transition} {found} real {}", real * 1_000_000 / 262_200);
         assert!(found > 0, "{activity}/{transition} never occurs");
         assert_close(&format!("{activity}/{transition}"), found, 1_000_000, real, 262_200);
     }
@@ -122,6 +121,7 @@ fn a_volume_without_end_starts_at_once_and_stays_in_time() {
 
 #[test]
 #[ignore = "a measurement: cargo test --release -p downbeat-example-loan -- --ignored --nocapture"]
+#[expect(clippy::print_stdout, reason = "a measurement is there to be seen")]
 fn five_million_events_a_second() {
     let started = std::time::Instant::now();
     let last = Generator::new(9, Volume::Events(20_000_000)).last().unwrap();

@@ -186,6 +186,12 @@ mod tests {
     }
 
     #[test]
+    fn a_dash_is_stdin_and_nothing_else_is() {
+        assert_eq!(Source::from("-"), Source::Stdin);
+        assert_eq!(Source::from("./-"), Source::File("./-".into()));
+    }
+
+    #[test]
     fn a_file_that_cannot_be_opened_says_why() {
         let message = |kind| not_opened(Path::new("a.csv"), io::Error::from(kind)).to_string();
         assert_eq!(
