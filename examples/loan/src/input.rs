@@ -41,6 +41,7 @@ pub use error::{BadInput, InputError, Place, Reason};
 pub use source::{Format, Source};
 pub(crate) use timestamp::write_utc;
 
+use crate::activity::{Activity, Transition};
 use collect::Collector;
 
 /// The id of a loan application.
@@ -71,8 +72,6 @@ pub struct LoanInput {
     /// The requested amount in euro; the real log has it once per application.
     pub amount_eur: Option<u64>,
 }
-
-use crate::activity::{Activity, Transition};
 
 /// Reads a whole file, or stdin.
 ///
