@@ -1,0 +1,113 @@
+//! How a log is opened. None of these settings decides the meaning of bytes on disk: all may change at a restart.
+
+use std::path::PathBuf;
+
+use downbeat_record::BLOCK;
+use downbeat_record::batch::BATCH_BYTES;
+
+use crate::storage::Memory;
+
+/// Which machinery writes the log.
+#[derive(Clone, Default)]
+pub enum BackendChoice {
+    /// io_uring, and `pwritev2` where the kernel refuses it.
+    #[default]
+    Auto,
+    /// io_uring; an error where the kernel refuses it.
+    Uring,
+    /// `pwritev2`, one write at a time.
+    Blocking,
+    /// A directory in memory, for tests.
+    Memory(Memory),
+}
+
+/// How a log is opened.
+#[derive(Clone)]
+pub struct Options {
+    /// The directory of the log; it holds nothing else of ours.
+    pub dir: PathBuf,
+    /// Makes a new log when the directory holds none.
+    pub create: bool,
+    /// Bytes of a new segment file, rounded up to whole blocks. Existing segments keep their size.
+    pub segment_bytes: u64,
+    /// Segments kept ready ahead of the writer.
+    pub spare_segments: usize,
+    /// Writes in flight at once.
+    pub depth: usize,
+    /// The most bytes a batch takes on disk.
+    pub batch_bytes: usize,
+    /// What writes.
+    pub backend: BackendChoice,
+    /// How fast spare segments are filled with zeros in the background, in bytes per second.
+    pub zero_fill_bytes_per_second: u64,
+    /// What every batch says about the clock's distance from UTC, in nanoseconds; `u32::MAX` for unknown.
+    pub clock_error_ns: u32,
+}
+
+impl Options {
+    /// The defaults for a log in `dir`: 64 MiB segments, two ahead, eight writes in flight, 256 KiB batches.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            create: true,
+            segment_bytes: 64 << 20,
+            spare_segments: 2,
+            depth: 8,
+            batch_bytes: BATCH_BYTES,
+            backend: BackendChoice::Auto,
+            zero_fill_bytes_per_second: 400 << 20,
+            clock_error_ns: u32::MAX,
+        }
+    }
+
+    /// The defaults for a log in memory.
+    pub fn in_memory(memory: &Memory) -> Self {
+        Self {
+            backend: BackendChoice::Memory(memory.clone()),
+            segment_bytes: 1 << 20,
+            ..Self::new("memory:")
+        }
+    }
+
+    /// The settings as they are used, or what is wrong with them.
+    pub(crate) fn checked(&self) -> Result<Settings, &'static str> {
+        let block = BLOCK as u64;
+        let segment_bytes = self.segment_bytes.next_multiple_of(block);
+        let batch_bytes = self.batch_bytes.next_multiple_of(BLOCK);
+        if self.depth == 0 || self.depth > 512 {
+            return Err("depth must be between 1 and 512");
+        }
+        if self.spare_segments == 0 {
+            return Err("at least one spare segment is needed");
+        }
+        if batch_bytes < 2 * BLOCK || batch_bytes > 256 << 20 {
+            return Err("batch_bytes must be between 8 KiB and 256 MiB");
+        }
+        // A new segment begins with its header, a recovery note, the contracts and the batch that needed it.
+        if segment_bytes < block + 3 * batch_bytes as u64 || segment_bytes > 1 << 40 {
+            return Err("segment_bytes must hold a block and three batches, and be at most 1 TiB");
+        }
+        if self.zero_fill_bytes_per_second == 0 {
+            return Err("zero_fill_bytes_per_second must not be 0");
+        }
+        Ok(Settings {
+            segment_bytes,
+            batch_bytes,
+            depth: self.depth,
+            spare_segments: self.spare_segments,
+            zero_fill_bytes_per_second: self.zero_fill_bytes_per_second,
+            clock_error_ns: self.clock_error_ns,
+        })
+    }
+}
+
+/// Options that have been checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) segment_bytes: u64,
+    pub(crate) batch_bytes: usize,
+    pub(crate) depth: usize,
+    pub(crate) spare_segments: usize,
+    pub(crate) zero_fill_bytes_per_second: u64,
+    pub(crate) clock_error_ns: u32,
+}

@@ -1,0 +1,345 @@
+//! Recovery: finds the end of a log, or the reason why it must not be gone on with.
+//!
+//! ```text
+//!  survey ─► walk the segments, keep every whole chained batch ─► the first one that is not there: X
+//!                                                                  │
+//!            D ≥ X: acknowledged data is damaged, refuse ◄─────────┤ look at every block behind X
+//!            otherwise: a torn tail, cut ◄─────────────────────────┘
+//! ```
+//!
+//! Nothing is written here, so a crash during recovery leaves what was there, and the next recovery finds the
+//! same. A cut needs no change to the files either: the writer goes on in a *new* segment with a higher epoch,
+//! and the header of that segment says where the cut is ([`Row`] and the limit in [`walk`]).
+
+use std::collections::VecDeque;
+use std::error::Error;
+use std::sync::Arc;
+
+use downbeat_record::{BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, SegmentId, Seq, Timestamp};
+
+use crate::error::{Damage, OpenError, ScanError};
+use crate::manifest::Manifest;
+use crate::names;
+use crate::pipeline::Durable;
+use crate::scan::{Behind, Chain, Found, SegmentScan};
+use crate::segment::HeaderBlock;
+use crate::storage::{Access, File, Storage};
+use crate::survey::Survey;
+
+pub mod table;
+
+pub use table::Row;
+
+/// Shows kept batches to whoever opens the log; an error ends the opening.
+pub(crate) type Visit<'a> = dyn FnMut(&Batch) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
+
+/// What recovery found.
+pub(crate) struct Outcome {
+    pub(crate) row: Row,
+    pub(crate) log_id: Option<LogId>,
+    pub(crate) manifest: Option<Manifest>,
+    /// The highest epoch in manifest and headers.
+    pub(crate) epoch: Epoch,
+    pub(crate) chain: Chain,
+    pub(crate) kept: Kept,
+    /// Where the log ends, when it has a segment.
+    pub(crate) end: Option<End>,
+    /// Whole batches that are cut.
+    pub(crate) dropped: Vec<BatchNo>,
+    pub(crate) oldest: SegmentId,
+    /// The first segment that the next writer may use.
+    pub(crate) resume_at: SegmentId,
+    /// Files from there on: which can be used as they are, and which must be made anew.
+    pub(crate) spares: VecDeque<Spare>,
+    /// Names to be removed.
+    pub(crate) litter: Vec<String>,
+    pub(crate) notices: Vec<String>,
+}
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Kept {
+    pub(crate) batches: u64,
+    pub(crate) last_timestamp: Timestamp,
+    pub(crate) last_kind: Option<BatchKind>,
+    /// The kept batches reach into this segment.
+    pub(crate) last_segment: Option<SegmentId>,
+}
+
+pub(crate) struct End {
+    pub(crate) segment: SegmentId,
+    pub(crate) offset: u64,
+}
+
+pub(crate) struct Spare {
+    pub(crate) segment: SegmentId,
+    pub(crate) len: u64,
+}
+
+/// Where walking stopped.
+struct Stop {
+    segment: SegmentId,
+    offset: u64,
+    reason: Damage,
+    /// A batch that something in the walk itself says was durable.
+    durable: BatchNo,
+}
+
+/// Reads a directory and decides. Changes nothing.
+pub(crate) fn recover(
+    storage: &dyn Storage,
+    visit: &mut Visit<'_>,
+    contracts: &mut Option<Vec<u8>>,
+) -> Result<Outcome, OpenError> {
+    let survey = Survey::take(storage)?;
+    let in_use = survey.segments.values().any(|segment| segment.block != HeaderBlock::Empty);
+    let mut outcome = Outcome {
+        row: Row::A,
+        log_id: survey.log_id(),
+        manifest: survey.manifest,
+        epoch: highest_epoch(&survey),
+        chain: Chain::start(),
+        kept: Kept::default(),
+        end: None,
+        dropped: Vec::new(),
+        oldest: SegmentId(1),
+        resume_at: SegmentId(1),
+        spares: VecDeque::new(),
+        litter: survey.unfinished.clone(),
+        notices: Vec::new(),
+    };
+    if survey.manifest.is_none() && !in_use {
+        outcome.gather_spares(&survey, |_| false);
+        return Ok(outcome);
+    }
+    outcome.oldest = oldest(storage, &survey)?;
+    outcome.resume_at = outcome.oldest;
+    if survey.manifest_damaged {
+        outcome.notices.push(match survey.manifest {
+            Some(_) => "one of the two manifest slots was torn; the other one holds".into(),
+            None => {
+                "both manifest slots were unreadable; the manifest was made again from the segments".into()
+            }
+        });
+    }
+
+    let stop = walk(storage, &survey, &mut outcome, visit, contracts)?;
+    decide(storage, &survey, &mut outcome, stop)?;
+    Ok(outcome)
+}
+
+fn highest_epoch(survey: &Survey) -> Epoch {
+    let headers = survey.segments.values().filter_map(|segment| segment.header()).map(|header| header.epoch);
+    headers.chain(survey.manifest.map(|manifest| manifest.epoch)).max().unwrap_or_default()
+}
+
+/// The segment that the log begins with.
+fn oldest(storage: &dyn Storage, survey: &Survey) -> Result<SegmentId, ScanError> {
+    if let Some(manifest) = survey.manifest {
+        return Ok(manifest.oldest);
+    }
+    let first = survey.segments.keys().next().copied().unwrap_or(SegmentId(1));
+    if first == SegmentId(1) {
+        Ok(first)
+    } else {
+        Err(ScanError::ManifestLost { path: storage.path(names::MANIFEST[0]), first })
+    }
+}
+
+/// Keeps every batch up to the first that is not there.
+fn walk(
+    storage: &dyn Storage,
+    survey: &Survey,
+    outcome: &mut Outcome,
+    visit: &mut Visit<'_>,
+    contracts: &mut Option<Vec<u8>>,
+) -> Result<Stop, OpenError> {
+    let mut id = outcome.oldest;
+    // Where the last segment's batches ended, so that a later segment that does not go on from there is
+    // blamed on that place.
+    let mut stop = Stop { segment: id, offset: 0, reason: Damage::NoSegment, durable: BatchNo::ZERO };
+    loop {
+        let segment = survey.segments.get(&id);
+        let later_in_use =
+            survey.segments.range(next_segment(id)..).any(|(_, later)| later.header().is_some());
+        let promised = survey.manifest.is_some_and(|manifest| manifest.newest >= id);
+        let Some(segment) = segment else {
+            if later_in_use || promised {
+                let path = storage.path(&names::segment(id));
+                return Err(ScanError::MissingSegment { path, segment: id }.into());
+            }
+            return Ok(stop);
+        };
+        let (header, root) = match segment.block {
+            HeaderBlock::Valid(header, root) => (header, root),
+            HeaderBlock::Empty => return Ok(stop),
+            HeaderBlock::Invalid(error) => {
+                return Ok(Stop { segment: id, offset: 0, reason: error.into(), durable: BatchNo::ZERO });
+            }
+        };
+        if id == outcome.oldest && id > SegmentId(1) {
+            outcome.chain = Chain::adopt(&header);
+        }
+        if !outcome.chain.continues_in(&header) {
+            return explain_break(storage, &outcome.chain, &header, id, stop).map_err(OpenError::from);
+        }
+        // A segment of a later epoch says how many batches its writer kept; what an earlier one wrote behind
+        // that was cut then, even if it reads well today.
+        let next = survey.segments.get(&next_segment(id)).and_then(|next| next.header());
+        let limit = next.filter(|next| next.epoch > header.epoch).map(|next| next.first_batch_no);
+
+        let name = names::segment(id);
+        let file = open(storage, &name)?;
+        let mut scan = SegmentScan::new(storage.path(&name), header, file);
+        outcome.chain.enter(&header, root);
+        let reason = loop {
+            if limit == Some(outcome.chain.next_batch) {
+                break Damage::Zeros;
+            }
+            match scan.find(&outcome.chain)? {
+                Found::Nothing(damage) => break damage,
+                Found::Batch(batch, root) => {
+                    keep(outcome, id, &batch, contracts);
+                    let batch_no = outcome.chain.next_batch;
+                    visit(&batch).map_err(|source| OpenError::Refused { batch: batch_no, source })?;
+                    outcome.chain.pass(&batch, root);
+                    scan.pass(&batch);
+                }
+            }
+        };
+        stop = Stop { segment: id, offset: scan.offset, reason, durable: BatchNo::ZERO };
+        id = next_segment(id);
+    }
+}
+
+impl Outcome {
+    /// Files from `resume_at` on, without a gap; those that `reusable` does not want are litter.
+    fn gather_spares(&mut self, survey: &Survey, reusable: impl Fn(SegmentId) -> bool) {
+        let mut expected = self.resume_at;
+        for (id, segment) in survey.segments.range(self.resume_at..) {
+            if *id == expected && reusable(*id) {
+                self.spares.push_back(Spare { segment: *id, len: segment.len });
+                expected = next_segment(expected);
+            } else {
+                self.litter.push(names::segment(*id));
+            }
+        }
+    }
+}
+
+fn keep(outcome: &mut Outcome, id: SegmentId, batch: &Batch, contracts: &mut Option<Vec<u8>>) {
+    let last = batch.records().last().map_or(batch.timestamp(), |record| record.timestamp);
+    let kept = &mut outcome.kept;
+    kept.batches += 1;
+    kept.last_timestamp = kept.last_timestamp.max(last);
+    kept.last_kind = Some(batch.kind());
+    kept.last_segment = Some(id);
+    if batch.kind() == BatchKind::Contracts {
+        *contracts = Some(batch.body().to_vec());
+    }
+}
+
+/// A whole segment header that does not begin where the kept batches end.
+fn explain_break(
+    storage: &dyn Storage,
+    chain: &Chain,
+    header: &crate::segment::SegmentHeader,
+    id: SegmentId,
+    stop: Stop,
+) -> Result<Stop, ScanError> {
+    if header.epoch < chain.epoch {
+        // Left over from before a cut: a later writer did not get as far as using the file again.
+        return Ok(stop);
+    }
+    if header.first_batch_no > chain.next_batch {
+        // Batches before this segment are missing. A writer of a later epoch had kept them; one of the same
+        // epoch may only have had them in flight.
+        let later = header.epoch > chain.epoch;
+        let durable = if later { BatchNo(header.first_batch_no.0 - 1) } else { BatchNo::ZERO };
+        return Ok(Stop { durable, ..stop });
+    }
+    let path = storage.path(&names::segment(id));
+    Err(ScanError::ChainBroken { path, offset: 0, batch: header.first_batch_no })
+}
+
+/// Looks behind the place where walking stopped, and picks the row of the table.
+fn decide(
+    storage: &dyn Storage,
+    survey: &Survey,
+    outcome: &mut Outcome,
+    stop: Stop,
+) -> Result<(), ScanError> {
+    let next = outcome.chain.next_batch;
+    let hint = survey.manifest.map_or(BatchNo::ZERO, |manifest| manifest.durable);
+    outcome.resume_at = outcome.kept.last_segment.map_or(outcome.oldest, next_segment);
+    let closed = survey.manifest.is_some_and(|manifest| manifest.closed && manifest.durable.next() == next);
+    if closed && stop.durable < next {
+        outcome.row = if outcome.kept.last_segment.is_some() { Row::C } else { Row::B };
+        outcome.gather_spares(survey, |id| survey.segments[&id].block == HeaderBlock::Empty);
+        outcome.end = outcome.kept.last_segment.map(|_| End { segment: stop.segment, offset: stop.offset });
+        return Ok(());
+    }
+
+    let mut behind = Behind::default();
+    let mut reusable = Vec::new();
+    for (id, segment) in survey.segments.range(stop.segment..) {
+        let salt = segment.header().map(|header| header.batch_salt());
+        let from = if *id == stop.segment { stop.offset.max(BLOCK as u64) } else { BLOCK as u64 };
+        let name = names::segment(*id);
+        let mut here = Behind::default();
+        here.look(storage.path(&name), open(storage, &name)?, from, salt, next)?;
+        if *id >= outcome.resume_at && !here.dirty && segment.len >= BLOCK as u64 {
+            reusable.push(*id);
+        }
+        behind.islands.append(&mut here.islands);
+        behind.durable = behind.durable.max(here.durable);
+        behind.dirty |= here.dirty;
+    }
+
+    let durable = hint.max(behind.durable).max(stop.durable);
+    if durable >= next {
+        let resumes = behind.islands.iter().filter(|(no, _)| *no > next).min().map(|(_, seq)| *seq);
+        return Err(ScanError::Damaged {
+            path: storage.path(&names::segment(stop.segment)),
+            offset: stop.offset,
+            batch: next,
+            first_seq: outcome.chain.next_seq,
+            resumes,
+            durable,
+            reason: stop.reason,
+        });
+    }
+    let torn_header = survey
+        .segments
+        .get(&outcome.resume_at)
+        .is_some_and(|segment| matches!(segment.block, HeaderBlock::Invalid(_)));
+    outcome.row = match (outcome.kept.last_segment, behind.dirty || torn_header) {
+        (None, false) => Row::B,
+        (_, false) => Row::D,
+        (_, true) if !behind.islands.is_empty() => Row::F,
+        (_, true) if torn_header => Row::G,
+        (_, true) => Row::E,
+    };
+    outcome.dropped = behind.islands.iter().map(|(batch_no, _)| *batch_no).collect();
+    outcome.end = Some(End { segment: stop.segment, offset: stop.offset });
+    outcome.gather_spares(survey, |id| reusable.contains(&id));
+    Ok(())
+}
+
+fn open(storage: &dyn Storage, name: &str) -> Result<Arc<dyn File>, ScanError> {
+    storage.open(name, Access::Read).map_err(|source| ScanError::Io {
+        action: "open",
+        path: storage.path(name),
+        source,
+    })
+}
+
+impl Outcome {
+    /// How far the kept batches reach.
+    pub(crate) fn durable(&self) -> Durable {
+        Durable { batch_no: BatchNo(self.chain.next_batch.0 - 1), seq: Seq(self.chain.next_seq.0 - 1) }
+    }
+}
+
+fn next_segment(id: SegmentId) -> SegmentId {
+    SegmentId(id.0 + 1)
+}

@@ -1,0 +1,242 @@
+//! Walking over the batches of a segment: the one reading path, used by recovery and by readers alike.
+//!
+//! A batch is *there* when its header and body pass their checksums, it carries the salt and the epoch of its
+//! segment, and it is the one that comes next. A batch that is there but not chained to the one before is no
+//! accident of a disk, and an error of its own.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use downbeat_record::header::BATCH_HEADER_LEN;
+use downbeat_record::{AlignedBuf, BLOCK, Batch, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq};
+
+use crate::error::{Damage, ScanError};
+use crate::segment::SegmentHeader;
+use crate::storage::File;
+
+/// Bytes read at once: a disk gives its full sequential rate from here on.
+const READ_AHEAD: usize = 1 << 20;
+
+/// What must come next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chain {
+    pub(crate) next_batch: BatchNo,
+    pub(crate) next_seq: Seq,
+    pub(crate) epoch: Epoch,
+    /// What the next batch of the current segment is chained to.
+    pub(crate) link: Root,
+    /// The root of the last batch, which the header of the next segment must hold.
+    pub(crate) last_root: Root,
+}
+
+impl Chain {
+    /// Before the first segment of a log.
+    pub(crate) fn start() -> Self {
+        Self {
+            next_batch: BatchNo(1),
+            next_seq: Seq(1),
+            epoch: Epoch(0),
+            link: Root::default(),
+            last_root: Root::default(),
+        }
+    }
+
+    /// As a segment header says; for the oldest segment there is.
+    pub(crate) fn adopt(header: &SegmentHeader) -> Self {
+        Self {
+            next_batch: header.first_batch_no,
+            next_seq: header.first_seq,
+            epoch: header.epoch,
+            link: Root::default(),
+            last_root: header.prev_root,
+        }
+    }
+
+    /// True when the segment begins exactly where this chain ends.
+    pub(crate) fn continues_in(&self, header: &SegmentHeader) -> bool {
+        header.first_batch_no == self.next_batch
+            && header.first_seq == self.next_seq
+            && header.prev_root == self.last_root
+            && header.epoch >= self.epoch
+    }
+
+    /// Goes into a segment.
+    pub(crate) fn enter(&mut self, header: &SegmentHeader, root: Root) {
+        self.epoch = header.epoch;
+        self.link = root;
+    }
+
+    /// Goes over a batch.
+    pub(crate) fn pass(&mut self, batch: &Batch, root: Root) {
+        self.next_batch = self.next_batch.next();
+        self.next_seq = batch.next_seq();
+        self.link = root;
+        self.last_root = root;
+    }
+}
+
+/// A file, read in large pieces.
+pub(crate) struct Window {
+    file: Arc<dyn File>,
+    buf: AlignedBuf,
+    start: u64,
+    len: usize,
+}
+
+impl Window {
+    pub(crate) fn new(file: Arc<dyn File>) -> Self {
+        Self { file, buf: AlignedBuf::zeroed(BLOCK), start: 0, len: 0 }
+    }
+
+    /// The bytes from `offset`, a multiple of a block, on: `want` of them, or fewer where the file ends.
+    pub(crate) fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
+        let held = offset >= self.start && offset + want as u64 <= self.start + self.len as u64;
+        if !held {
+            let need = want.max(READ_AHEAD).next_multiple_of(BLOCK);
+            if self.buf.len() < need {
+                self.buf = AlignedBuf::zeroed(need);
+            }
+            (self.start, self.len) = (offset, 0);
+            self.len = self.file.read_at(&mut self.buf, offset)?;
+        }
+        let from = (offset - self.start) as usize;
+        let to = self.len.min(from + want);
+        Ok(&self.buf[from.min(to)..to])
+    }
+
+    /// Forgets what was read, so that what another process has written since is seen.
+    pub(crate) fn forget(&mut self) {
+        self.len = 0;
+    }
+}
+
+/// What stands at a place where a batch should.
+pub(crate) enum Found {
+    Batch(Batch, Root),
+    Nothing(Damage),
+}
+
+/// A place in a segment.
+pub(crate) struct SegmentScan {
+    pub(crate) path: PathBuf,
+    pub(crate) header: SegmentHeader,
+    pub(crate) window: Window,
+    pub(crate) offset: u64,
+    /// Computes roots and checks links.
+    pub(crate) verify_chain: bool,
+}
+
+impl SegmentScan {
+    /// At the first batch of a segment.
+    pub(crate) fn new(path: PathBuf, header: SegmentHeader, file: Arc<dyn File>) -> Self {
+        Self { path, header, window: Window::new(file), offset: BLOCK as u64, verify_chain: true }
+    }
+
+    /// Looks for the batch that comes next. The place moves only by [`SegmentScan::pass`].
+    pub(crate) fn find(&mut self, chain: &Chain) -> Result<Found, ScanError> {
+        let offset = self.offset;
+        let room = self.header.segment_size.saturating_sub(offset);
+        let header = match self.header_at(offset)? {
+            Ok(header) => header,
+            Err(damage) => return Ok(Found::Nothing(damage)),
+        };
+        if header.padded_len() as u64 > room {
+            return Ok(Found::Nothing(Damage::TooLong { claimed: header.padded_len() as u64 }));
+        }
+        let expected = (self.header.batch_salt(), self.header.epoch, chain.next_batch, chain.next_seq);
+        if (header.salt(), header.epoch(), header.batch_no(), header.first_seq()) != expected {
+            let (found, epoch) = (header.batch_no(), header.epoch());
+            return Ok(Found::Nothing(Damage::Misdirected { found, epoch }));
+        }
+        let bytes = match self.window.at(offset, header.padded_len()) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(ScanError::Unreadable { path: self.path.clone(), offset, source }),
+        };
+        let batch = match Batch::read(bytes) {
+            Ok(batch) => batch,
+            Err(BatchError::Short { .. }) => return Ok(Found::Nothing(Damage::EndOfFile)),
+            Err(error) => return Ok(Found::Nothing(error.into())),
+        };
+        if !self.verify_chain {
+            return Ok(Found::Batch(batch, Root::default()));
+        }
+        if header.prev_root() != chain.link {
+            let batch = header.batch_no();
+            return Err(ScanError::ChainBroken { path: self.path.clone(), offset, batch });
+        }
+        let root = batch.root();
+        Ok(Found::Batch(batch, root))
+    }
+
+    /// Goes over the batch that was found.
+    pub(crate) fn pass(&mut self, batch: &Batch) {
+        self.offset += batch.padded_len() as u64;
+    }
+
+    /// The header of a batch at `offset`, if its checksum holds.
+    pub(crate) fn header_at(&mut self, offset: u64) -> Result<Result<BatchHeader, Damage>, ScanError> {
+        let room = self.header.segment_size.saturating_sub(offset).min(BLOCK as u64) as usize;
+        match self.window.at(offset, room) {
+            Ok(bytes) if bytes.len() < BATCH_HEADER_LEN => Ok(Err(Damage::EndOfFile)),
+            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Err(Damage::Zeros)),
+            Ok(bytes) => Ok(BatchHeader::parse(bytes).map_err(Damage::from)),
+            Err(source) => Err(ScanError::Unreadable { path: self.path.clone(), offset, source }),
+        }
+    }
+}
+
+/// What was found behind the place where a log ends.
+#[derive(Default)]
+pub(crate) struct Behind {
+    /// Whole batches that belong to the log but have lost what stood before them, and the seqs they begin with.
+    pub(crate) islands: Vec<(BatchNo, Seq)>,
+    /// The highest durable mark in any of their headers.
+    pub(crate) durable: BatchNo,
+    /// Anything but zeros was there.
+    pub(crate) dirty: bool,
+}
+
+impl Behind {
+    /// Looks at every block of a file from `offset` on.
+    ///
+    /// `salt` is that of the segment; when its header cannot be read, that of the first batch found stands in.
+    /// The salt is what keeps a payload that looks like a batch from being taken for one.
+    pub(crate) fn look(
+        &mut self,
+        path: PathBuf,
+        file: Arc<dyn File>,
+        mut offset: u64,
+        mut salt: Option<u32>,
+        next: BatchNo,
+    ) -> Result<(), ScanError> {
+        let mut window = Window::new(file);
+        loop {
+            let unreadable = |source| ScanError::Unreadable { path: path.clone(), offset, source };
+            let bytes = window.at(offset, BLOCK).map_err(unreadable)?;
+            if bytes.is_empty() {
+                return Ok(());
+            }
+            let mut step = BLOCK as u64;
+            if bytes.iter().any(|byte| *byte != 0) {
+                self.dirty = true;
+                if let Ok(header) = BatchHeader::parse(bytes) {
+                    let ours = *salt.get_or_insert(header.salt()) == header.salt();
+                    if ours && header.durable() < header.batch_no() {
+                        self.durable = self.durable.max(header.durable());
+                        let unreadable =
+                            |source| ScanError::Unreadable { path: path.clone(), offset, source };
+                        let whole = window.at(offset, header.padded_len()).map_err(unreadable)?;
+                        if let Ok(batch) = Batch::read(whole) {
+                            step = batch.padded_len() as u64;
+                            if header.batch_no() >= next {
+                                self.islands.push((header.batch_no(), header.first_seq()));
+                            }
+                        }
+                    }
+                }
+            }
+            offset += step;
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Files of a real directory, opened `O_DIRECT` where the filesystem has it.
+//!
+//! All names are resolved against one open directory, never through a symbolic link; files are 0600 in a
+//! directory that is 0700. Where `O_DIRECT` is refused the same bytes go through the page cache, and the same
+//! syncs make them durable.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use downbeat_record::{AlignedBuf, BLOCK};
+use rustix::fs::{
+    AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate, fdatasync, flock, fstat,
+    fsync, openat, renameat, unlinkat,
+};
+use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
+
+use crate::storage::blocking::Blocking;
+use crate::storage::{Access, Entry, EntryKind, File, Handle, Lock, Queue, Storage};
+
+/// Which queue a [`Disk`] gives out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskQueue {
+    /// io_uring, or `pwritev2` where the kernel refuses it.
+    Auto,
+    /// io_uring or an error.
+    Uring,
+    /// `pwritev2`.
+    Blocking,
+}
+
+/// A directory on a disk.
+pub struct Disk {
+    path: PathBuf,
+    dir: OwnedFd,
+    direct: bool,
+    queue: DiskQueue,
+}
+
+impl Disk {
+    /// Opens a directory, creating it (and its parents) when `create`.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::NotFound`] when there is none and it may not be created.
+    pub fn open(path: &Path, create: bool, queue: DiskQueue) -> io::Result<Self> {
+        if create && !path.exists() {
+            let mut builder = fs::DirBuilder::new();
+            builder.recursive(true).mode(0o700).create(path)?;
+            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                fsync(openat(CWD, parent, DIRECTORY, Mode::empty())?)?;
+            }
+        }
+        let dir = openat(CWD, path, DIRECTORY, Mode::empty())?;
+        let direct = direct_works(&dir);
+        Ok(Self { path: path.to_path_buf(), dir, direct, queue })
+    }
+
+    /// True when files bypass the page cache.
+    pub fn direct(&self) -> bool {
+        self.direct
+    }
+
+    fn flags(&self, access: Access) -> OFlags {
+        let base = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let direct = if self.direct { OFlags::DIRECT } else { OFlags::empty() };
+        base | direct
+            | match access {
+                Access::Read => OFlags::RDONLY,
+                Access::Write => OFlags::RDWR,
+                Access::Create => OFlags::RDWR | OFlags::CREATE | OFlags::EXCL,
+            }
+    }
+}
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const OWNER_ONLY: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Asks the filesystem by opening the directory's own kind of file; a file without a name leaves no trace.
+fn direct_works(dir: &OwnedFd) -> bool {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE | OFlags::DIRECT;
+    match openat(dir, ".", flags, OWNER_ONLY) {
+        Ok(_) => true,
+        // No files without names here (or a directory we may only read): let the first read decide.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::ACCESS | Errno::ROFS | Errno::NOENT) => false,
+        Err(_) => false,
+    }
+}
+
+impl Storage for Disk {
+    fn path(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let kind = if entry.file_type()?.is_file() { EntryKind::File } else { EntryKind::Other };
+            entries.push(Entry { name, kind });
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
+        let fd = openat(&self.dir, name, self.flags(access), OWNER_ONLY)?;
+        if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Arc::new(DiskFile(fd)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        Ok(renameat(&self.dir, from, &self.dir, to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(unlinkat(&self.dir, name, AtFlags::empty())?)
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        Ok(fsync(&self.dir)?)
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = openat(&self.dir, name, flags, OWNER_ONLY)?;
+        flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+        // The number is for people who wonder who holds the lock; the lock itself is the kernel's.
+        let text = format!("{}\n", std::process::id());
+        let _ = rustix::fs::ftruncate(&fd, 0);
+        let _ = rustix::io::pwrite(&fd, text.as_bytes(), 0);
+        Ok(Box::new(Flock(fd)))
+    }
+
+    fn holder(&self, name: &str) -> Option<u32> {
+        let fd = openat(&self.dir, name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty());
+        let mut text = [0; 16];
+        let len = rustix::io::read(fd.ok()?, &mut text).ok()?;
+        std::str::from_utf8(&text[..len]).ok()?.trim().parse().ok()
+    }
+
+    fn queue(&self, depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
+        if self.queue == DiskQueue::Blocking {
+            return Ok((Box::new(Blocking::new()?), None));
+        }
+        match ring(depth) {
+            Ok(queue) => Ok((queue, None)),
+            Err(error) if self.queue == DiskQueue::Auto => {
+                let notice =
+                    format!("io_uring is not available here ({error}); writing with pwritev2 instead");
+                Ok((Box::new(Blocking::new()?), Some(notice)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn random(&self) -> io::Result<u64> {
+        getrandom::u64().map_err(io::Error::other)
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn ring(depth: usize) -> io::Result<Box<dyn Queue>> {
+    Ok(Box::new(crate::storage::uring::Uring::new(depth)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ring(_depth: usize) -> io::Result<Box<dyn Queue>> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+struct DiskFile(OwnedFd);
+
+impl File for DiskFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(fstat(&self.0)?.st_size.unsigned_abs())
+    }
+
+    fn read_at(&self, buf: &mut AlignedBuf, offset: u64) -> io::Result<usize> {
+        let mut read = 0;
+        while read < buf.len() {
+            match pread(&self.0, &mut buf[read..], offset + read as u64) {
+                Ok(0) => break,
+                // Only the end of the file comes in a part of a block; a direct read cannot go on from there.
+                Ok(len) if len % BLOCK != 0 => return Ok(read + len),
+                Ok(len) => read += len,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<usize> {
+        let flags = if dsync { ReadWriteFlags::DSYNC } else { ReadWriteFlags::empty() };
+        match pwritev2(&self.0, &[io::IoSlice::new(bytes)], offset, flags) {
+            // A filesystem without the flag gets the two steps it stands for.
+            Err(Errno::OPNOTSUPP) if dsync => {
+                let written = pwritev2(&self.0, &[io::IoSlice::new(bytes)], offset, ReadWriteFlags::empty())?;
+                fdatasync(&self.0)?;
+                Ok(written)
+            }
+            result => Ok(result?),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Ok(fdatasync(&self.0)?)
+    }
+
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        match fallocate(&self.0, FallocateFlags::empty(), 0, len) {
+            // The zero-fill that follows reserves the space as well, block by block.
+            Err(Errno::OPNOTSUPP) => Ok(rustix::fs::ftruncate(&self.0, len)?),
+            result => Ok(result?),
+        }
+    }
+
+    fn handle(&self) -> Handle<'_> {
+        Handle::Fd(self.0.as_fd())
+    }
+}
+
+struct Flock(#[expect(dead_code, reason = "open as long as the lock is held")] OwnedFd);
+
+impl Lock for Flock {}

@@ -1,0 +1,59 @@
+//! What was called durable is there afterwards.
+
+mod common;
+
+use common::{append, expect_events, on_every_backend, open};
+use downbeat_record::{BatchKind, Seq, Timestamp};
+use downbeat_wal::Row;
+
+#[test]
+fn everything_acknowledged_is_there_after_a_drop_without_close() {
+    on_every_backend(|options| {
+        let (mut log, recovered, _) = open(options).unwrap();
+        assert_eq!(recovered.row, Row::A);
+        for _ in 0..20 {
+            append(&mut log, 10, 100);
+        }
+        assert_eq!(log.drain().unwrap().seq, Seq(200));
+        drop(log);
+
+        let (log, recovered, kept) = open(options).unwrap();
+        expect_events(&kept, 200, 100);
+        assert_eq!((recovered.next_seq, recovered.row), (Seq(201), Row::D));
+        assert!(recovered.cut.is_none());
+        drop(log);
+    });
+}
+
+#[test]
+fn a_closed_log_comes_back_whole_and_without_a_note() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        append(&mut log, 3, 64);
+        log.close(Timestamp(1_000)).unwrap();
+        for round in 0..3 {
+            let (mut log, recovered, kept) = open(options).unwrap();
+            expect_events(&kept, 3 + round, 64);
+            assert_eq!(recovered.row, Row::C);
+            assert!(kept.batches.iter().all(|(kind, ..)| *kind != BatchKind::Recovery));
+            append(&mut log, 1, 64);
+            log.close(Timestamp(2_000)).unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_log_rolls_over_many_segments_under_load() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        for _ in 0..200 {
+            append(&mut log, 60, 500);
+            log.poll().unwrap();
+        }
+        assert_eq!(log.drain().unwrap().seq, Seq(12_000));
+        log.close(Timestamp(1_000_000)).unwrap();
+        let (_, recovered, kept) = open(options).unwrap();
+        expect_events(&kept, 12_000, 500);
+        assert_eq!(recovered.next_seq, Seq(12_001));
+    });
+}
