@@ -71,8 +71,11 @@ pub enum ContractError {
         /// What is wrong with it.
         error: ShapeError,
     },
-    /// A name that is empty or too long, or version 0.
-    #[error("`{name}` v{version} is no contract: names have 1 to {NAME_LEN_MAX} bytes, versions start at 1")]
+    /// A name that no contract can have, or version 0.
+    #[error(
+        "{name:?} v{version} is no contract: a name is 1 to {NAME_LEN_MAX} ASCII letters, digits, `.`, `_`, `-`, `:` \
+         or `/`, and versions start at 1"
+    )]
     Name {
         /// The name.
         name: String,
@@ -179,7 +182,7 @@ impl ContractTable {
     fn check(&self, contract: &Contract) -> Result<Option<Kind>, ContractError> {
         let Contract { name, version, shape } = contract;
         let (name, version) = (name.clone(), *version);
-        if name.is_empty() || name.len() > NAME_LEN_MAX || version == 0 {
+        if !is_name(&name) || version == 0 {
             return Err(ContractError::Name { name, version });
         }
         if let Err(error) = shape.check() {
@@ -286,4 +289,10 @@ impl ContractTable {
         }
         Ok(table)
     }
+}
+
+/// The rule that the derive checks too.
+fn is_name(name: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || "._-:/".contains(c);
+    !name.is_empty() && name.len() <= NAME_LEN_MAX && name.chars().all(known)
 }

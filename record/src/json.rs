@@ -21,8 +21,8 @@ use crate::error::DecodeError;
 use crate::shape::{Field, Members, NESTING_MAX, PARTS_MAX, Scalar, Shape, Variant};
 use crate::verified::Verified;
 
-/// How many values may come out of one byte of a payload; a structure of [`PARTS_MAX`] parts is free. A field
-/// counts once more for every 16 bytes of its name.
+/// How many values may come out of one byte of a payload; a structure of [`PARTS_MAX`] parts is free. An
+/// element counts twice, a field or variant once more for every 16 bytes of its name.
 pub const VALUES_PER_BYTE: usize = 16;
 /// Bytes of a string that stand in place.
 const INLINE: usize = 8;
@@ -146,9 +146,8 @@ impl<'a> Reader<'a> {
         len: usize,
         levels: usize,
     ) -> Result<Value, DecodeError> {
-        if len > self.values {
-            return Err(wrong("so many values", start));
-        }
+        // Paid for before the memory is taken: the capacities of nested arrays add up to what is allowed.
+        self.charge(len, start)?;
         let (mut at, stride) = (start, of.size());
         let mut elements = Vec::with_capacity(len);
         for _ in 0..len {

@@ -72,6 +72,14 @@ fn elements_without_bytes_cannot_be_many() {
 }
 
 #[test]
+fn nested_arrays_without_bytes_reserve_no_memory() {
+    let array = |of| Shape::Array { of: Box::new(of), len: 4_000 };
+    let nested = (0..60).fold(Shape::Unit, |of, _| array(of));
+    assert_eq!(nested.check(), Ok(()));
+    assert_eq!(refusal(&nested, &[]), "so many values");
+}
+
+#[test]
 fn bytes_that_are_shared_do_not_multiply() {
     // 64 vectors that all point at the same 64 vectors, four times over: 16 million values from 512 bytes.
     let mut bytes = Vec::new();

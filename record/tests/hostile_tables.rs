@@ -91,8 +91,11 @@ fn names_that_are_empty_long_or_twice_are_errors() {
     };
     assert_eq!(fault(&named(&["a", "b", "a"])), ShapeFault::NotDistinct);
     assert_eq!(fault(&named(&[""])), ShapeFault::Name);
+    assert_eq!(fault(&named(&["a\u{1b}[2J"])), ShapeFault::Name);
     assert_eq!(fault(&named(&[&"x".repeat(NAME_LEN_MAX + 1)])), ShapeFault::Name);
-    for (name, version) in [("", 1), ("a", 0), (&*"x".repeat(NAME_LEN_MAX + 1), 1)] {
+    for (name, version) in
+        [("", 1), ("a", 0), ("a b", 1), ("a\n", 1), ("é", 1), (&*"x".repeat(NAME_LEN_MAX + 1), 1)]
+    {
         let contract = Contract { name: name.to_owned(), version, shape: Shape::Unit };
         let refused = ContractTable::new().register(contract);
         assert!(matches!(refused, Err(ContractError::Name { .. })));

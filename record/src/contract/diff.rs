@@ -5,10 +5,13 @@
 
 use std::fmt;
 
+use serde::Serialize;
+
 use crate::shape::{EnumShape, Field, Members, Shape, StructShape, Variant};
 
 /// What a change means for those who read old events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The same bytes mean the same.
     Identical,
@@ -29,14 +32,15 @@ impl fmt::Display for Verdict {
 }
 
 /// All differences between two shapes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Diff {
     /// In order of declaration; empty when there are none.
     pub changes: Vec<Change>,
 }
 
 /// One difference.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Which field or variant: names joined by dots, `[]` for the elements of a vector or array.
     pub path: String,
@@ -45,7 +49,8 @@ pub struct Change {
 }
 
 /// What can be different about a field or variant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Changed {
     /// A field that was not there.
@@ -137,7 +142,9 @@ impl fmt::Display for Change {
 /// What is different in `new`, seen from `old`. Both are [checked](Shape::check) shapes.
 pub fn diff(old: &Shape, new: &Shape) -> Diff {
     let mut diff = Diff { changes: Vec::new() };
-    diff.shapes("", old, new);
+    if old != new {
+        diff.shapes("", old, new);
+    }
     diff
 }
 

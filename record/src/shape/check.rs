@@ -49,8 +49,8 @@ pub enum ShapeFault {
     /// Two fields, variants or tags are the same, or an enum has no variant.
     #[error("is there twice, or not at all")]
     NotDistinct,
-    /// A name is empty or longer than [`NAME_LEN_MAX`].
-    #[error("has a name that is empty or longer than {NAME_LEN_MAX} bytes")]
+    /// A name is empty, longer than [`NAME_LEN_MAX`], or would move a terminal's cursor.
+    #[error("has a name that is empty, longer than {NAME_LEN_MAX} bytes or not printable")]
     Name,
     /// A vector whose elements have no bytes: its length is all there is.
     #[error("is a vector of elements without bytes; a number says the same")]
@@ -65,7 +65,7 @@ impl fmt::Display for ShapeError {
         if self.path.is_empty() {
             write!(f, "the shape {}", self.fault)
         } else {
-            write!(f, "`{}` {}", self.path, self.fault)
+            write!(f, "`{}` {}", self.path.escape_debug(), self.fault)
         }
     }
 }
@@ -192,7 +192,7 @@ fn check_extent(size: u32, align: u32) -> Result<(), ShapeError> {
 }
 
 fn check_name(name: &str) -> Result<(), ShapeError> {
-    if name.is_empty() || name.len() > NAME_LEN_MAX {
+    if name.is_empty() || name.len() > NAME_LEN_MAX || name.chars().any(char::is_control) {
         return Err(ShapeError::here(ShapeFault::Name));
     }
     Ok(())
