@@ -89,12 +89,15 @@ pub enum SubmitError {
         /// What the key was used for first.
         original: Receipt,
     },
-    /// A key stands twice in one group.
+    /// In one group a key stands twice, or only some events have one.
     #[error(
-        "not accepted: idempotency key {key} stands twice in one group; give each event its own, or none"
+        "not added: event {index} of the group has idempotency key {key}; \
+         give each event of a group a key of its own, or none to any of them"
     )]
-    KeyTwice {
-        /// The key.
+    GroupKeys {
+        /// The event in the group, from 0.
+        index: usize,
+        /// Its key.
         key: IdempotencyKey,
     },
     /// The ingress was closed: the engine is shutting down.

@@ -10,7 +10,7 @@ use crate::error::SubmitError;
 /// Events being put together; encoded here, copied into the ring in one piece when submitted.
 ///
 /// Keep one and [`Group::clear`] it: its memory is reused. Give each event an idempotency key of its own, or
-/// none: [`crate::Order`] says what makes a group a duplicate.
+/// none to any of them; [`crate::order`] says what makes a group a duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
     /// The bytes, as words so that payloads are aligned.
@@ -34,7 +34,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::KeyTwice`], [`SubmitError::Encode`]; the group is as it was.
+    /// [`SubmitError::GroupKeys`], [`SubmitError::Encode`]; the group is as it was.
     pub fn push<E: Event>(&mut self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
         let room = event.encoded_len_max();
         self.add(fields, room, |out| Ok(event.encode(out)?))
@@ -44,7 +44,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::KeyTwice`]; the group is as it was.
+    /// [`SubmitError::GroupKeys`]; the group is as it was.
     pub fn push_bytes(&mut self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
         self.add(fields, payload.len(), |out| {
             out.copy_from_slice(payload);
@@ -60,8 +60,9 @@ impl Group {
     ) -> Result<(), SubmitError> {
         let key = fields.idempotency_key;
         let place = self.keys.partition_point(|other| other.0 < key.0);
-        if !key.is_none() && self.keys.get(place) == Some(&key) {
-            return Err(SubmitError::KeyTwice { key });
+        let mixed = self.count > 0 && self.keys.is_empty() != key.is_none();
+        if mixed || self.keys.get(place) == Some(&key) {
+            return Err(SubmitError::GroupKeys { index: self.count, key });
         }
         let payload = self.len + head_len(fields);
         self.words.resize((payload + room).div_ceil(ALIGN), 0);

@@ -7,10 +7,11 @@
 //! 2. Otherwise its seq is the next one, and its time the later of the clock and one after the last.
 //! 3. It is appended to the open batch; only when that succeeds does the state move.
 //!
-//! A **group** is placed as a whole, in consecutive places of one batch. It is as new as its keyed events: all
-//! new and the group is placed; all duplicates, at the distances they have in the group, and the group is a
-//! duplicate; anything else is a conflict, and nothing of it is placed. Events without a key go with the others.
-//! This needs nothing but the keys in the log, so it holds after a crash as before.
+//! A **group** is placed as a whole, in consecutive places of one batch. Either none of its events has a key,
+//! or each has its own: all of them new, and the group is placed; all of them duplicates, in consecutive places,
+//! and the group is a duplicate; anything else is a conflict, and nothing of it is placed. This needs nothing but
+//! the keys in the log, so it holds after a crash as before. (An event without a key among keyed ones would be
+//! taken for a duplicate on the word of its neighbours.)
 //!
 //! Invariants: seqs are dense; timestamps strictly increase, whatever the clock does.
 
@@ -100,11 +101,11 @@ impl Order {
         self.advance(timestamp)
     }
 
-    /// Places a group; no key may stand in it twice. Precondition: as [`Order::place`].
+    /// Places a group, in which no key stands twice. Precondition: as [`Order::place`].
     ///
     /// # Panics
     ///
-    /// When the group is empty.
+    /// When the group is empty, or only some of its events have a key.
     pub fn place_group<'a>(
         &mut self,
         now: Timestamp,
@@ -112,31 +113,28 @@ impl Order {
         batch: &mut Batch,
     ) -> Placed {
         let start = self.time(now);
-        let (mut count, mut bytes) = (0_u64, 0);
-        let (mut is_new, mut earlier) = (false, None);
+        let (mut count, mut bytes, mut keyed, mut fresh) = (0, 0, 0, 0);
+        let mut earlier = None;
         for (fields, payload) in events.clone() {
             let key = fields.idempotency_key;
-            if !key.is_none() {
-                match self.window.admit(key, fingerprint(&fields, payload), start) {
-                    Admission::New => is_new = true,
-                    Admission::Conflict(original) => return Placed::Conflict { original },
-                    Admission::Duplicate(original) => {
-                        let first = before(original, count);
-                        if is_new || earlier.is_some_and(|earlier| Some(earlier) != first) {
-                            return Placed::Conflict { original };
-                        }
-                        let Some(first) = first else { return Placed::Conflict { original } };
-                        earlier = Some(first);
+            keyed += u64::from(!key.is_none());
+            match self.window.admit(key, fingerprint(&fields, payload), start) {
+                Admission::New => match earlier {
+                    None => fresh += 1,
+                    Some(original) => return Placed::Conflict { original },
+                },
+                Admission::Conflict(original) => return Placed::Conflict { original },
+                Admission::Duplicate(original) => {
+                    let first = *earlier.get_or_insert(original);
+                    if fresh > 0 || original.seq.0 != first.seq.0 + count {
+                        return Placed::Conflict { original };
                     }
-                }
-                if let (true, Some(original)) = (is_new, earlier) {
-                    return Placed::Conflict { original };
                 }
             }
             count += 1;
             bytes += payload.len() + EVENT_OVERHEAD_MAX;
         }
-        assert!(count > 0, "a group of {count} events, at least 1 is needed");
+        assert!(count > 0 && (keyed == 0 || keyed == count), "a group of {count} events with {keyed} keys");
         if let Some(first) = earlier {
             return Placed::Duplicate { first };
         }
@@ -168,13 +166,6 @@ impl Order {
         self.last = timestamp;
         Placed::New { first }
     }
-}
-
-/// Where a group starts whose event number `index` is this one; `None` when no group can.
-fn before(original: Original, index: u64) -> Option<Original> {
-    let seq = original.seq.0.checked_sub(index).filter(|seq| *seq > 0)?;
-    let timestamp = original.timestamp.0.checked_sub(index)?;
-    Some(Original { seq: Seq(seq), timestamp: Timestamp(timestamp) })
 }
 
 /// True when `count` events of at most `bytes` together go into the batch, in bytes and in time.

@@ -182,6 +182,11 @@ impl Ring {
         self.tail.fetch_or(CLOSED, Ordering::Relaxed);
     }
 
+    /// True when every later claim is refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.tail.load(Ordering::Relaxed) & CLOSED != 0
+    }
+
     /// True when nothing is claimed that the consumer has not released.
     pub(crate) fn is_empty(&self) -> bool {
         self.used() == 0

@@ -226,6 +226,11 @@ impl Sequencer {
         self.open_batch().0 == 0 && self.drains.iter().all(|drain| drain.ring().is_empty())
     }
 
+    /// True when both doors are closed: with [`Sequencer::is_idle`] the sign that nothing comes any more.
+    pub fn is_closed(&self) -> bool {
+        self.drains.iter().all(|drain| drain.ring().is_closed())
+    }
+
     /// True when a fill would find an entry: what to look at between arming the doorbell and going to sleep.
     pub fn has_input(&self) -> bool {
         self.drains.iter().any(Drain::is_ready)

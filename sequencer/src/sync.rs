@@ -114,11 +114,20 @@ impl<T> std::ops::Deref for Padded<T> {
     }
 }
 
+/// Says whom to wake.
+#[inline]
+pub(crate) fn register(slot: &AtomicWaker, waker: &std::task::Waker) {
+    #[cfg(loom)]
+    slot.register(waker.clone());
+    #[cfg(not(loom))]
+    slot.register(waker);
+}
+
 /// Takes the waker out, so that a dropped ticket does not keep a task alive.
 #[inline]
-pub(crate) fn take_waker(waker: &AtomicWaker) -> Option<std::task::Waker> {
+pub(crate) fn take_waker(slot: &AtomicWaker) -> Option<std::task::Waker> {
     #[cfg(loom)]
-    return waker.take_waker();
+    return slot.take_waker();
     #[cfg(not(loom))]
-    return waker.take();
+    return slot.take();
 }

@@ -22,7 +22,7 @@ use std::task::Waker;
 use downbeat_record::{Seq, Timestamp};
 
 use super::Receipt;
-use crate::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, Padded, Site, order};
+use crate::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, Padded, Site, order, register, take_waker};
 
 const HELD: u64 = 1;
 const OWED: u64 = 2;
@@ -155,7 +155,7 @@ impl Slab {
     /// The holder's part: whom to wake. It must look at the outcome once more afterwards.
     #[inline]
     pub(crate) fn register(&self, id: TicketId, waker: &Waker) {
-        self.slots[id.slot as usize].waker.register(waker);
+        register(&self.slots[id.slot as usize].waker, waker);
     }
 
     /// The holder's part: nobody waits any more. True when room came back to an empty slab.
@@ -163,7 +163,7 @@ impl Slab {
     pub(crate) fn drop_ticket(&self, id: TicketId, polled: bool) -> bool {
         let slot = &self.slots[id.slot as usize];
         if polled {
-            drop(crate::sync::take_waker(&slot.waker));
+            drop(take_waker(&slot.waker));
         }
         let before = slot.state.fetch_and(!HELD, order(Site::TicketComplete, Ordering::AcqRel));
         check(id, before, HELD);

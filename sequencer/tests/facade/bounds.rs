@@ -1,0 +1,160 @@
+//! Everything is bounded, every bound has an answer, and none of them can stop the flow.
+
+use std::sync::Arc;
+
+use downbeat_record::{Fields, Seq};
+use downbeat_sequencer::{Ack, Bound, Group, Settings, Stop, SubmitError};
+
+use super::{cause, contents, small, start, take};
+
+fn fields() -> Fields {
+    Fields::default()
+}
+
+#[test]
+fn a_ring_that_nobody_drains_pushes_back_and_takes_again_when_drained() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let mut sent = 0;
+    let error = loop {
+        match ingress.try_send_bytes(&fields(), &[0; 100]) {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+    };
+    let SubmitError::Backpressure { bound: Bound::Ring, fill } = error else { panic!("{error}") };
+    assert_eq!((fill.used, fill.capacity, sent), (42 * 192, 8 << 10, 42));
+    assert_eq!(ingress.fill(), fill);
+    let mut drained = 0;
+    while drained < sent {
+        drained += sequencer.fill(Seq(drained as u64));
+        drop(sequencer.close_batch().map(|batch| batch.clone()));
+    }
+    assert_eq!(ingress.fill().used, 0);
+    ingress.try_send_bytes(&fields(), &[0; 100]).unwrap();
+}
+
+#[test]
+fn tickets_in_flight_are_bounded_and_a_waiting_producer_gets_the_next_one() {
+    let (ingress, mut sequencer, _) = start(&Settings { tickets: 1, ..small() });
+    let held = ingress.try_submit_bytes(&fields(), b"a", Ack::Ordered).unwrap();
+    let error = ingress.try_submit_bytes(&fields(), b"b", Ack::Ordered).unwrap_err();
+    assert!(matches!(error, SubmitError::Backpressure { bound: Bound::Tickets, .. }), "{error}");
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            ingress
+                .blocking(|| ingress.try_submit_bytes(&fields(), b"b", Ack::Ordered))
+                .unwrap()
+                .wait()
+                .unwrap()
+        });
+        sequencer.fill(Seq::ZERO);
+        assert_eq!(held.wait().unwrap().seq, Seq(1));
+        while sequencer.next_seq() < Seq(3) {
+            sequencer.fill(Seq::ZERO);
+            std::thread::yield_now();
+        }
+        assert_eq!(waits.join().unwrap().seq, Seq(2));
+    });
+}
+
+#[test]
+fn what_can_never_fit_is_told_at_once() {
+    let (ingress, mut sequencer, _) = start(&Settings { window_events: 8, ..small() });
+    let max = ingress.payload_len_max();
+    let error = ingress.try_send_bytes(&fields(), &vec![0; max + 1]).unwrap_err();
+    assert!(matches!(error, SubmitError::TooLarge { len, max } if len == max + 1), "{error}");
+    ingress.try_send_bytes(&fields(), &vec![1; max]).unwrap();
+    assert_eq!(sequencer.fill(Seq::ZERO), 1);
+
+    let mut group = Group::new();
+    (0..7).for_each(|_| group.push_bytes(&fields(), b"").unwrap());
+    let error = ingress.try_submit_all(&group, Ack::Ordered).unwrap_err();
+    assert!(matches!(error, SubmitError::TooMany { count: 7, max: 6 }), "{error}");
+    group.clear();
+    (0..3).for_each(|_| group.push_bytes(&fields(), &vec![0; max / 2]).unwrap());
+    let error = ingress.try_submit_all(&group, Ack::Ordered).unwrap_err();
+    assert!(matches!(error, SubmitError::TooLarge { .. }), "{error}");
+}
+
+#[test]
+fn the_order_stays_within_the_window_of_the_slowest_cursor() {
+    let settings = Settings { window_events: 8, ..small() };
+    let (ingress, mut sequencer, _) = start(&settings);
+    (0..20).for_each(|_| ingress.try_send_bytes(&fields(), b"").unwrap());
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (6, Stop::Window), "two are for the flow");
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (0, Stop::Window));
+    (0..5).for_each(|_| ingress.derived().try_send_bytes(&fields(), b"").unwrap());
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (2, Stop::Window), "and they use them");
+    assert_eq!(sequencer.fill(Seq(4)), 3, "derived ones go up to seq 12, others to seq 10");
+    assert_eq!(sequencer.next_seq(), Seq(12));
+    assert_eq!(sequencer.fill(Seq(11)), 6);
+}
+
+#[test]
+fn a_batch_is_used_again_only_when_its_last_reader_is_gone() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let mut held = Vec::new();
+    let round = |sequencer: &mut downbeat_sequencer::Sequencer| {
+        ingress.try_send_bytes(&fields(), b"event").unwrap();
+        sequencer.fill(Seq(sequencer.next_seq().0 - 1))
+    };
+    for _ in 0..3 {
+        assert_eq!(round(&mut sequencer), 1);
+        held.push(take(&mut sequencer));
+    }
+    assert_eq!((round(&mut sequencer), sequencer.stopped()), (0, Stop::Batches), "one is for the flow");
+    ingress.derived().try_send_bytes(&fields(), b"derived").unwrap();
+    assert_eq!(sequencer.fill(Seq(3)), 2, "it is open for derived events, and then others may come along");
+    held.push(take(&mut sequencer));
+    assert_eq!((round(&mut sequencer), sequencer.stopped()), (0, Stop::Batches));
+
+    let second_reader = held[1].clone();
+    drop(held.remove(1));
+    assert_eq!((sequencer.fill(Seq(5)), sequencer.stopped()), (0, Stop::Batches));
+    assert_eq!(contents(&second_reader), [(Seq(2), b"event".to_vec())], "nobody wrote over it");
+    drop((second_reader, held.pop()));
+    assert_eq!(sequencer.fill(Seq(5)), 1);
+    assert_eq!(contents(&take(&mut sequencer))[0].0, Seq(6));
+}
+
+#[test]
+fn batches_keep_their_index_and_their_memory() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let memory: Vec<_> = sequencer.batches().iter().map(|batch| batch.buffer().as_ptr()).collect();
+    for (index, batch) in sequencer.batches().iter().enumerate() {
+        assert_eq!(batch.index() as usize, index);
+    }
+    for seq in 0..20 {
+        ingress.try_send_bytes(&fields(), b"event").unwrap();
+        sequencer.fill(Seq(seq));
+        let batch = take(&mut sequencer);
+        assert_eq!(batch.buffer().as_ptr(), memory[batch.index() as usize]);
+    }
+}
+
+#[test]
+fn an_entry_that_does_not_fit_waits_for_the_next_batch() {
+    let (ingress, mut sequencer, _) = start(&small());
+    (0..3).for_each(|n| ingress.try_send_bytes(&fields(), &[n; 1_800]).unwrap());
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (2, Stop::BatchFull));
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (0, Stop::BatchFull));
+    assert_eq!(sequencer.open_batch().0, 2);
+    let first = take(&mut sequencer);
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (1, Stop::Empty));
+    assert_eq!((first.count(), take(&mut sequencer).first_seq()), (2, Seq(3)));
+}
+
+#[test]
+fn a_full_log_is_told_at_the_door_and_nothing_is_lost() {
+    let (ingress, mut sequencer, _) = start(&small());
+    ingress.try_send_bytes(&fields(), b"before").unwrap();
+    sequencer.refuse(Some(cause("no segment is free")));
+    let error = ingress.try_send_bytes(&fields(), b"refused").unwrap_err();
+    assert!(matches!(&error, SubmitError::Full { .. }), "{error}");
+    assert!(error.to_string().contains("no segment is free"), "{error}");
+    sequencer.refuse(None);
+    ingress.try_send_bytes(&fields(), b"after").unwrap();
+    assert_eq!(sequencer.fill(Seq::ZERO), 2);
+    let batch: Arc<_> = take(&mut sequencer);
+    assert_eq!(contents(&batch), [(Seq(1), b"before".to_vec()), (Seq(2), b"after".to_vec())]);
+}
