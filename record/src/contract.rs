@@ -114,6 +114,30 @@ pub enum ContractError {
 }
 
 /// The contracts of a log, numbered in order of first use.
+///
+/// ```
+/// use downbeat_record::{Contract, ContractTable, Event, Kind, rkyv};
+///
+/// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// struct Deposited { account: u64, cents: i64 }
+///
+/// let mut log = ContractTable::new();
+/// assert_eq!(log.merge([Contract::of::<Deposited>()])?, 1);
+/// assert_eq!(log.kind_of_event::<Deposited>(), Some(Kind(1)));
+///
+/// // The log is opened again by a program whose type has changed.
+/// #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+/// #[event(name = "Deposited")]
+/// struct Changed { account: u64, cents: i64, currency: String }
+///
+/// let mut log = ContractTable::from_json(&log.to_json())?;
+/// let error = log.merge([Contract::of::<Changed>()]).unwrap_err();
+/// assert_eq!(
+///     error.to_string(),
+///     "contract `Deposited` v1: field `currency` was added; declare v2 and an upcast",
+/// );
+/// # Ok::<(), downbeat_record::ContractError>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ContractTable {
     /// The contract of kind `n` stands at `n - 1`.
