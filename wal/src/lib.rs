@@ -1,6 +1,6 @@
 //! Make it stay: a write-ahead log of batches, on io_uring, that knows after a crash what it promised.
 //!
-//! The sequencer's thread owns a [`Log`] and drives it without blocking; anybody reads with a reader, also
+//! The sequencer's thread owns a [`Log`] and drives it without blocking; anybody reads with a [`Reader`], also
 //! while it is being written, also from another process. What an event means is not known here: a batch is
 //! bytes with a place in an order.
 //!
@@ -30,6 +30,8 @@ pub mod names;
 pub mod options;
 mod pipeline;
 mod pool;
+pub mod probe;
+pub mod reader;
 pub mod recovery;
 mod scan;
 pub mod segment;
@@ -40,5 +42,6 @@ pub use error::{Damage, LogError, NotReady, OpenError, Poison, ScanError};
 pub use log::{Log, Recovered};
 pub use options::{BackendChoice, Options};
 pub use pipeline::Durable;
+pub use reader::{Located, ReadError, ReadOptions, Reader, Trust};
 pub use recovery::Row;
 pub use storage::{Backend, Bell, Memory};

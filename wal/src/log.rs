@@ -25,8 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use downbeat_record::{
-    AlignedBuf, BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, RecoveryNote, Root, SegmentId, Seq, Stamp,
-    Timestamp,
+    BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, RecoveryNote, Root, SegmentId, Seq, Stamp, Timestamp,
 };
 
 use crate::error::{LogError, NotReady, OpenError, Poison};
@@ -274,11 +273,10 @@ impl Log {
             let body = serde_json::to_vec(&note).expect("a note is plain data");
             self.lead(BatchKind::Recovery, timestamp, &body);
         }
-        if kind != BatchKind::Contracts {
-            if let Some(body) = self.contracts.take() {
-                self.lead(BatchKind::Contracts, timestamp, &body);
-                self.contracts = Some(body);
-            }
+        let contracts = self.contracts.take_if(|_| kind != BatchKind::Contracts);
+        if let Some(body) = contracts {
+            self.lead(BatchKind::Contracts, timestamp, &body);
+            self.contracts = Some(body);
         }
         Ok(())
     }
@@ -508,6 +506,11 @@ impl Log {
         self.pipeline.len()
     }
 
+    /// Segments that are ready and hold nothing.
+    pub fn spare_segments(&self) -> usize {
+        self.pool.ready()
+    }
+
     /// What moves the bytes.
     pub fn backend(&self) -> Backend {
         self.queue.backend()
@@ -596,6 +599,3 @@ impl Current {
 fn is_retryable(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock)
 }
-
-/// A block is written from aligned memory.
-const _: () = assert!(size_of::<AlignedBuf>() > 0);

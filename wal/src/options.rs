@@ -80,8 +80,8 @@ impl Options {
         if self.spare_segments == 0 {
             return Err("at least one spare segment is needed");
         }
-        if batch_bytes < 2 * BLOCK || batch_bytes > 256 << 20 {
-            return Err("batch_bytes must be between 8 KiB and 256 MiB");
+        if !(4 * BLOCK..=256 << 20).contains(&batch_bytes) {
+            return Err("batch_bytes must be between 16 KiB and 256 MiB");
         }
         // A new segment begins with its header, a recovery note, the contracts and the batch that needed it.
         if segment_bytes < block + 3 * batch_bytes as u64 || segment_bytes > 1 << 40 {

@@ -113,6 +113,11 @@ impl Pool {
         prepared
     }
 
+    /// How many segments are ready.
+    pub(crate) fn ready(&self) -> usize {
+        self.shared.state().ready.len()
+    }
+
     /// True when a segment is ready; otherwise which one is awaited and why the last try failed.
     pub(crate) fn state(&self) -> Result<(), (SegmentId, Option<Failure>)> {
         let state = self.shared.state();
