@@ -74,10 +74,10 @@ impl Doorbell {
     fn wake_once(&self) {
         // Only one of the producers that saw the bell armed takes it. What they published reaches the consumer
         // through the ring itself, so the swap orders nothing else.
-        if self.armed.swap(false, Ordering::AcqRel) {
-            if let Some(wake) = self.wake.get() {
-                wake();
-            }
+        if self.armed.swap(false, Ordering::AcqRel)
+            && let Some(wake) = self.wake.get()
+        {
+            wake();
         }
     }
 }

@@ -29,26 +29,34 @@ const DERIVED: u16 = 1 << 3;
 pub(crate) struct Tag {
     pub(crate) ticket: Option<(TicketId, Ack)>,
     pub(crate) group: bool,
+    /// The first event has an idempotency key.
+    pub(crate) keyed: bool,
 }
 
 impl Tag {
     const TICKET: u64 = 1 << 24;
     const ORDERED: u64 = 1 << 25;
     const GROUP: u64 = 1 << 26;
+    const KEYED: u64 = 1 << 27;
 
     #[inline]
     pub(crate) fn to_word(self) -> u64 {
         let group = if self.group { Self::GROUP } else { 0 };
-        let Some((id, ack)) = self.ticket else { return group };
+        let keyed = if self.keyed { Self::KEYED } else { 0 };
+        let Some((id, ack)) = self.ticket else { return group | keyed };
         let ack = if ack == Ack::Ordered { Self::ORDERED } else { 0 };
-        group | Self::TICKET | ack | u64::from(id.slot) | u64::from(id.generation) << 32
+        group | keyed | Self::TICKET | ack | u64::from(id.slot) | u64::from(id.generation) << 32
     }
 
     #[inline]
     pub(crate) fn from_word(word: u64) -> Self {
         let id = TicketId { slot: word as u32 & ((1 << 24) - 1), generation: (word >> 32) as u32 };
         let ack = if word & Self::ORDERED != 0 { Ack::Ordered } else { Ack::Durable };
-        Self { ticket: (word & Self::TICKET != 0).then_some((id, ack)), group: word & Self::GROUP != 0 }
+        Self {
+            ticket: (word & Self::TICKET != 0).then_some((id, ack)),
+            group: word & Self::GROUP != 0,
+            keyed: word & Self::KEYED != 0,
+        }
     }
 }
 
@@ -94,6 +102,14 @@ pub(crate) fn write_head(out: &mut [u8], fields: &Fields, payload_len: usize) {
     head.copy_from_slice(&word.to_le_bytes());
 }
 
+/// The idempotency key of the first event of a body.
+#[inline]
+pub(crate) fn first_key(body: &[u8]) -> IdempotencyKey {
+    let word = |at| u128::from_le_bytes(body[at..at + ALIGN].try_into().expect("the range has this length"));
+    let flags = (word(0) >> 48) as u16;
+    if flags & IDEMPOTENCY == 0 { IdempotencyKey::NONE } else { IdempotencyKey(word(ALIGN)) }
+}
+
 /// The events of a body, in order.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Events<'a> {
@@ -110,7 +126,8 @@ impl<'a> Events<'a> {
 impl<'a> Iterator for Events<'a> {
     type Item = (Fields, &'a [u8]);
 
-    #[inline]
+    // Always: returned through memory, the fields cost a fifth of the sequencer's time per event.
+    #[inline(always)]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -157,8 +174,8 @@ mod tests {
     fn a_tag_comes_back_as_it_was_written() {
         let id = TicketId { slot: (1 << 24) - 1, generation: u32::MAX };
         for ticket in [None, Some((id, Ack::Ordered)), Some((id, Ack::Durable))] {
-            for group in [false, true] {
-                let tag = Tag { ticket, group };
+            for (group, keyed) in [(false, false), (true, false), (false, true), (true, true)] {
+                let tag = Tag { ticket, group, keyed };
                 assert_eq!(Tag::from_word(tag.to_word()), tag);
             }
         }

@@ -13,10 +13,9 @@ use crate::error::SubmitError;
 /// none to any of them; [`crate::order`] says what makes a group a duplicate.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
-    /// The bytes, as words so that payloads are aligned.
+    /// The bytes, as words so that payloads are aligned; `used` of them count.
     words: Vec<u128>,
-    /// Bytes used of them.
-    len: usize,
+    used: usize,
     count: usize,
     /// What the events take in a batch at most.
     batch_bytes: usize,
@@ -64,14 +63,14 @@ impl Group {
         if mixed || self.keys.get(place) == Some(&key) {
             return Err(SubmitError::GroupKeys { index: self.count, key });
         }
-        let payload = self.len + head_len(fields);
+        let payload = self.used + head_len(fields);
         self.words.resize((payload + room).div_ceil(ALIGN), 0);
         let bytes = self.words.as_mut_bytes();
         let len = encode(&mut bytes[payload..payload + room])?;
         assert!(len <= room, "{len} bytes were encoded into {room}");
-        write_head(&mut bytes[self.len..payload], fields, len);
+        write_head(&mut bytes[self.used..payload], fields, len);
 
-        self.len = (payload + len).next_multiple_of(ALIGN);
+        self.used = (payload + len).next_multiple_of(ALIGN);
         self.count += 1;
         self.batch_bytes += len + EVENT_OVERHEAD_MAX;
         if !key.is_none() {
@@ -83,7 +82,7 @@ impl Group {
     /// Removes all events and keeps the memory.
     pub fn clear(&mut self) {
         self.keys.clear();
-        (self.len, self.count, self.batch_bytes) = (0, 0, 0);
+        (self.used, self.count, self.batch_bytes) = (0, 0, 0);
     }
 
     /// Events so far.
@@ -96,6 +95,11 @@ impl Group {
         self.count == 0
     }
 
+    /// True when its events have keys.
+    pub(crate) fn is_keyed(&self) -> bool {
+        !self.keys.is_empty()
+    }
+
     /// An upper bound of what the events take in a batch.
     pub(crate) fn batch_bytes(&self) -> usize {
         self.batch_bytes
@@ -103,7 +107,7 @@ impl Group {
 
     /// The events as they stand in the ring.
     pub(crate) fn body(&self) -> &[u8] {
-        &self.words.as_bytes()[..self.len]
+        &self.words.as_bytes()[..self.used]
     }
 }
 

@@ -96,7 +96,9 @@ impl Ingress {
     #[inline]
     pub fn try_submit<E: Event>(&self, fields: &Fields, event: &E, ack: Ack) -> Result<Ticket, SubmitError> {
         let room = event.encoded_len_max();
-        self.ticketed(ack, false, |tag| self.put_event(fields, tag, room, |out| Ok(event.encode(out)?)))
+        self.ticketed(ack, false, is_keyed(fields), |tag| {
+            self.put_event(fields, tag, room, |out| Ok(event.encode(out)?))
+        })
     }
 
     /// Submits one event without a receipt: the cheapest way. A duplicate or conflict is counted and dropped.
@@ -106,7 +108,7 @@ impl Ingress {
     /// As [`Ingress::try_submit`].
     #[inline]
     pub fn try_send<E: Event>(&self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
-        let tag = Tag { ticket: None, group: false };
+        let tag = Tag { ticket: None, group: false, keyed: is_keyed(fields) };
         self.put_event(fields, tag, event.encoded_len_max(), |out| Ok(event.encode(out)?))
     }
 
@@ -117,7 +119,9 @@ impl Ingress {
     /// As [`Ingress::try_submit`].
     #[inline]
     pub fn try_submit_bytes(&self, fields: &Fields, payload: &[u8], ack: Ack) -> Result<Ticket, SubmitError> {
-        self.ticketed(ack, false, |tag| self.put_event(fields, tag, payload.len(), |out| copy(out, payload)))
+        self.ticketed(ack, false, is_keyed(fields), |tag| {
+            self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
+        })
     }
 
     /// Like [`Ingress::try_send`], for a payload that is encoded already.
@@ -127,7 +131,7 @@ impl Ingress {
     /// As [`Ingress::try_submit`].
     #[inline]
     pub fn try_send_bytes(&self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
-        let tag = Tag { ticket: None, group: false };
+        let tag = Tag { ticket: None, group: false, keyed: is_keyed(fields) };
         self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
     }
 
@@ -147,7 +151,7 @@ impl Ingress {
         if group.len() > shared.group_max {
             return Err(SubmitError::TooMany { count: group.len(), max: shared.group_max });
         }
-        self.ticketed(ack, true, |tag| {
+        self.ticketed(ack, true, group.is_keyed(), |tag| {
             let body = group.body();
             self.put(tag, body.len(), group.batch_bytes(), |out| copy(&mut out[..body.len()], body))
         })
@@ -269,13 +273,14 @@ impl Ingress {
         &self,
         ack: Ack,
         group: bool,
+        keyed: bool,
         put: impl FnOnce(Tag) -> Result<(), SubmitError>,
     ) -> Result<Ticket, SubmitError> {
         let shared = self.handle.shared();
         shared.door.check()?;
         let Some(id) = shared.slab.take() else { return Err(self.tickets_exhausted()) };
         let undo = Undo { shared, id };
-        put(Tag { ticket: Some((id, ack)), group })?;
+        put(Tag { ticket: Some((id, ack)), group, keyed })?;
         std::mem::forget(undo);
         Ok(Ticket::new(self.handle.clone(), id))
     }
@@ -376,6 +381,11 @@ impl Drop for RingLast<'_> {
     fn drop(&mut self) {
         self.0.ring();
     }
+}
+
+#[inline]
+fn is_keyed(fields: &Fields) -> bool {
+    !fields.idempotency_key.is_none()
 }
 
 #[inline]

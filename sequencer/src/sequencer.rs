@@ -23,24 +23,28 @@
 //! Invariants: one batch is open at most; its next seq is that of the order; receipts are completed in the
 //! order of submission and never before what they promise is true.
 
+mod desk;
+
 use std::fmt;
 use std::sync::Arc;
 
+use desk::{Desk, place};
 use downbeat_record::{Batch, Seq, Timestamp};
 
 use crate::clock::Clock;
 use crate::doorbell::Doorbell;
-use crate::entry::{Events, Tag};
+use crate::entry::{Tag, first_key};
 use crate::error::Cause;
 use crate::ingress::{Ingress, Lane, Shared};
-use crate::order::{Order, Placed};
-use crate::ring::{Drain, Entry};
+use crate::order::Order;
+use crate::ring::Drain;
 use crate::settings::{Settings, Start};
-use crate::ticket::{Ack, Outcome, Owed, OwedQueue, Receipt};
-use crate::window::Original;
+use crate::ticket::{Outcome, OwedQueue};
 
 /// Entries that are ordered on one reading of the clock.
 const CLOCK_EVERY: u32 = 64;
+/// Entries whose keys are looked for in memory together.
+const WARM_EVERY: u32 = 16;
 
 /// What the last [`Sequencer::fill`] stopped at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +97,14 @@ pub struct Sequencer {
     poisoned: bool,
     stats: Stats,
 }
+
+const _: () = {
+    const fn is_send<T: Send>() {}
+    const fn is_shared<T: Send + Sync>() {}
+    is_send::<Sequencer>();
+    is_shared::<Ingress>();
+    is_shared::<crate::Ticket>();
+};
 
 /// Makes an ingress and the sequencer behind it, which goes on from `start`.
 ///
@@ -213,11 +225,9 @@ impl Sequencer {
     /// The log is full, or (with `None`) has space again: events are refused at the door, before they get a
     /// place. What is in the rings stays there as long as the driver does not fill.
     pub fn refuse(&self, cause: Option<Cause>) {
-        let has_space = cause.is_none();
         self.shared.door.set_full(cause);
-        if has_space {
-            self.shared.room.notify(usize::MAX);
-        }
+        // Whoever waits for room submits again, or learns that the log is full.
+        self.shared.room.notify(usize::MAX);
     }
 
     /// True when nothing is in the rings, not even half written, and nothing in the open batch: after a close,
@@ -294,15 +304,24 @@ impl Sequencer {
             batch.next_seq(),
             order.next_seq()
         );
-        let mut desk = Desk { shared, owed, durable: *durable, stats };
+        let mut desk = Desk::new(shared, owed, *durable, stats);
         let (mut now, mut fresh) = (Timestamp::default(), 0);
+        // Where one event has a key, the next ones are likely to have one.
+        let (mut keyed, mut warm) = (false, 0);
         loop {
+            if keyed && warm == 0 {
+                warm = WARM_EVERY;
+                let upcoming = drain.upcoming(WARM_EVERY as usize);
+                order.window().warm(upcoming.map(|entry| first_key(entry.body)));
+            }
+            warm = warm.saturating_sub(1);
             let Some(entry) = drain.peek() else { return Stop::Empty };
             if fresh == 0 {
                 (now, fresh) = (clock.now(), CLOCK_EVERY);
             }
             fresh -= 1;
             let tag = Tag::from_word(entry.tag);
+            keyed = tag.keyed;
             let placed = match place(order, batch, now, tag, entry, limit) {
                 Ok(placed) => placed,
                 Err(stop) => return stop,
@@ -366,98 +385,6 @@ impl Sequencer {
         self.stopped = Stop::Empty;
         self.shared.room.notify(usize::MAX);
     }
-}
-
-/// What an entry became, and how many events it stands for.
-struct Answer {
-    placed: Placed,
-    count: u64,
-    bytes: u64,
-}
-
-/// Offers one entry to the order. Precondition: as [`Order::place`].
-#[inline]
-fn place(
-    order: &mut Order,
-    batch: &mut Batch,
-    now: Timestamp,
-    tag: Tag,
-    entry: Entry<'_>,
-    limit: u64,
-) -> Result<Answer, Stop> {
-    let mut events = Events::of(entry.body);
-    let (count, bytes, placed);
-    if tag.group {
-        (count, bytes) =
-            events.fold((0, 0), |(count, bytes), (_, payload)| (count + 1, bytes + payload.len() as u64));
-        if order.next_seq().0 + count - 1 > limit {
-            return Err(Stop::Window);
-        }
-        placed = order.place_group(now, events, batch);
-    } else {
-        if order.next_seq().0 > limit {
-            return Err(Stop::Window);
-        }
-        let (fields, payload) = events.next().expect("an entry holds an event");
-        (count, bytes) = (1, payload.len() as u64);
-        placed = order.place(now, &fields, payload, batch);
-    }
-    if placed == Placed::BatchFull {
-        assert!(!batch.is_empty(), "{} bytes do not fit into an empty batch", entry.body.len());
-        return Err(Stop::BatchFull);
-    }
-    Ok(Answer { placed, count, bytes })
-}
-
-/// Where answers are given: at once, or when the watermark has come.
-struct Desk<'s> {
-    shared: &'s Shared,
-    owed: &'s mut OwedQueue,
-    durable: Seq,
-    stats: &'s mut Stats,
-}
-
-impl Desk<'_> {
-    #[inline]
-    fn answer(&mut self, tag: Tag, answer: Answer) {
-        let (first, duplicate) = match answer.placed {
-            Placed::New { first } => {
-                self.stats.bytes += answer.bytes;
-                (first, false)
-            }
-            Placed::Duplicate { first } => {
-                self.stats.duplicates += 1;
-                (first, true)
-            }
-            Placed::Conflict { original } => {
-                self.stats.conflicts += 1;
-                if let Some((id, _)) = tag.ticket {
-                    self.complete(id, Outcome::Conflict(receipt(original, false)));
-                }
-                return;
-            }
-            Placed::BatchFull => unreachable!("a full batch is no answer"),
-        };
-        let Some((id, ack)) = tag.ticket else { return };
-        let receipt = receipt(first, duplicate);
-        let gate = Seq(first.seq.0 + answer.count - 1);
-        if ack == Ack::Ordered || gate <= self.durable {
-            self.complete(id, Outcome::Placed(receipt));
-        } else {
-            self.owed.push(Owed { gate, id, receipt });
-        }
-    }
-
-    fn complete(&self, id: crate::ticket::TicketId, outcome: Outcome) {
-        if self.shared.slab.complete(id, outcome) {
-            self.shared.room.notify(usize::MAX);
-        }
-    }
-}
-
-#[inline]
-fn receipt(original: Original, duplicate: bool) -> Receipt {
-    Receipt { seq: original.seq, timestamp: original.timestamp, duplicate }
 }
 
 impl Drop for Sequencer {

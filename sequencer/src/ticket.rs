@@ -6,7 +6,7 @@
 //!             └────────── free again when it is complete and the Ticket is gone ◄──────────────┘
 //! ```
 //!
-//! Tickets live in a slab of fixed size ([`slab`]), so an event in steady state allocates nothing, and too many
+//! Tickets live in a slab of fixed size (`ticket/slab.rs`), so an event in steady state allocates nothing, and too many
 //! in flight are refused with `Backpressure`.
 
 mod owed;

@@ -38,7 +38,7 @@ impl Drain {
     }
 
     /// The next entry, which stays until [`Drain::advance`]; `None` when its producer has not committed yet.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn peek(&mut self) -> Option<Entry<'_>> {
         loop {
             if !self.ring.is_committed(self.position) {
@@ -55,6 +55,27 @@ impl Drain {
             }
             self.advance();
         }
+    }
+
+    /// Entries from the next one on that are committed already, at most `count` runs.
+    #[inline]
+    pub(crate) fn upcoming(&self, count: usize) -> impl Iterator<Item = Entry<'_>> {
+        let mut position = self.position;
+        let mut next = move || {
+            if !self.ring.is_committed(position) {
+                return None;
+            }
+            // SAFETY: step 3, read, as in `peek`; `&self` keeps `release` away while the entries live.
+            let frame = unsafe { self.ring.cells.read(position) };
+            let entry = frame.body_len().map(|len| {
+                // SAFETY: as above.
+                let body = unsafe { self.ring.cells.body(position, frame.cells, len) };
+                Entry { tag: frame.tag, body }
+            });
+            position += u64::from(frame.cells);
+            Some(entry)
+        };
+        (0..count).map_while(move |_| next()).flatten()
     }
 
     /// Steps over the entry that [`Drain::peek`] returned.

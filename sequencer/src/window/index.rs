@@ -30,6 +30,12 @@ impl Index {
         }
     }
 
+    /// The word where a search for `hash` begins; reading it brings it into the cache.
+    #[inline]
+    pub(super) fn home_word(&self, hash: u32) -> u64 {
+        self.words[self.home(hash)]
+    }
+
     /// Adds `slot` under `hash`; others may stand there.
     #[inline]
     pub(super) fn insert(&mut self, hash: u32, slot: u32) {

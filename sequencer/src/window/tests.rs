@@ -149,10 +149,10 @@ proptest! {
             if add && !held.contains_key(&slot) {
                 index.insert(hash, slot);
                 held.insert(slot, hash);
-            } else if !add {
-                if let Some(hash) = held.remove(&slot) {
-                    index.remove(hash, slot);
-                }
+            } else if !add
+                && let Some(hash) = held.remove(&slot)
+            {
+                index.remove(hash, slot);
             }
             for slot in 0..16 {
                 for hash in 0..8 {

@@ -90,12 +90,13 @@ proptest! {
                     durable = Seq(log.len() as u64);
                     sequencer.durable(durable);
                 }
-                Step::Read => if let Some(batch) = closed.front() {
-                    if batch.next_seq().0 - 1 <= durable.0 {
-                        read = Seq(batch.next_seq().0 - 1);
+                Step::Read => {
+                    let last = closed.front().map(|batch| Seq(batch.next_seq().0 - 1));
+                    if let Some(last) = last.filter(|last| *last <= durable) {
+                        read = last;
                         closed.pop_front();
                     }
-                },
+                }
             }
         }
         prop_assert!(sequencer.is_idle() && !sequencer.owes_receipts(), "{:?}", sequencer);
