@@ -1,7 +1,11 @@
 //! Closing drains, a failed log answers everyone, and nobody waits for a sequencer that is gone.
 
-use downbeat_record::{Fields, Seq};
-use downbeat_sequencer::{Ack, SubmitError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use downbeat_record::{DecodeError, Event, Fields, Seq, Verified};
+use downbeat_sequencer::{Ack, Settings, SubmitError};
 
 use super::{cause, contents, small, start, take};
 
@@ -66,4 +70,58 @@ fn nobody_waits_for_a_sequencer_that_is_gone() {
         assert!(error.to_string().contains("stopped"), "{error}");
     }
     assert!(matches!(ingress.try_send_bytes(&Fields::default(), b""), Err(SubmitError::Poisoned { .. })));
+}
+
+/// An event whose encoder fails, or panics.
+#[derive(rkyv::Archive)]
+struct Broken {
+    panics: bool,
+}
+
+impl downbeat_record::Shaped for Broken {
+    fn shape() -> downbeat_record::Shape {
+        downbeat_record::Shape::Unit
+    }
+
+    fn out_of_line_max(&self) -> usize {
+        0
+    }
+}
+
+impl Event for Broken {
+    const NAME: &'static str = "test.Broken";
+    const VERSION: u16 = 1;
+
+    fn encode(&self, _: &mut [u8]) -> Result<usize, DecodeError> {
+        assert!(!self.panics, "the encoder panics");
+        Err(DecodeError::TooLarge { contract: Self::NAME, room: 0 })
+    }
+
+    fn view(_: Verified<&[u8]>) -> Result<&rkyv::Archived<Self>, DecodeError> {
+        Err(DecodeError::TooLarge { contract: Self::NAME, room: 0 })
+    }
+}
+
+#[test]
+fn an_encoder_that_fails_gives_its_ticket_back_and_wakes_for_what_it_hid() {
+    let (ingress, mut sequencer, _) = start(&Settings { tickets: 1, ..small() });
+    let wakes = Arc::new(AtomicUsize::new(0));
+    let counted = wakes.clone();
+    sequencer.doorbell().hang(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+    });
+    for round in 1..=3 {
+        sequencer.doorbell().arm();
+        let error =
+            ingress.try_submit(&Fields::default(), &Broken { panics: false }, Ack::Durable).unwrap_err();
+        assert!(matches!(error, SubmitError::Encode { .. }), "{error}");
+        assert_eq!(wakes.load(Ordering::Relaxed), 2 * round - 1);
+        sequencer.doorbell().arm();
+        let panics = || ingress.try_submit(&Fields::default(), &Broken { panics: true }, Ack::Durable);
+        assert!(catch_unwind(AssertUnwindSafe(panics)).is_err());
+        assert_eq!(wakes.load(Ordering::Relaxed), 2 * round);
+    }
+    drop(ingress.try_submit_bytes(&Fields::default(), b"whole", Ack::Durable).unwrap());
+    assert_eq!(sequencer.fill(Seq::ZERO), 1);
+    assert_eq!(contents(&take(&mut sequencer)), [(Seq(1), b"whole".to_vec())]);
 }
