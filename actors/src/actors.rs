@@ -16,6 +16,7 @@ use crate::group::{Blueprint, CatchUp, Group, LeafPort};
 use crate::host::{Crash, Host};
 use crate::leaf::{LeafWorker, NewLanes, Watermark};
 use crate::node::Node;
+use crate::order::OrderBell;
 use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::requests::Requests;
@@ -48,7 +49,6 @@ struct Shared {
     groups: Mutex<Vec<GroupState>>,
     durable: Arc<Watermark>,
     changes: Sender<Change>,
-    wake_order: Box<dyn Fn() + Send + Sync>,
     leaf_names: Vec<Arc<str>>,
 }
 
@@ -78,6 +78,7 @@ impl Actors {
         let board =
             Arc::new(Board::new(names, plan.reports(), settings.checkpoint_interval, ports.checkpoints));
         let faults = Arc::new(Faults::default());
+        let order = Arc::new(OrderBell::new(wake_order));
         let durable = Arc::new(Watermark::default());
         durable.set(ports.recovered);
 
@@ -113,6 +114,7 @@ impl Actors {
                 stages: stage_names.clone(),
                 values: Vec::with_capacity(64),
                 faults: faults.clone(),
+                order: order.clone(),
                 stopped: false,
             });
             leaf_ports.push(LeafPort { node, new_lanes, upstream });
@@ -126,6 +128,7 @@ impl Actors {
             settings,
             board,
             faults: faults.clone(),
+            order: order.clone(),
             commands: ports.commands,
             history: ports.history.clone(),
             leaves: leaf_ports,
@@ -153,7 +156,6 @@ impl Actors {
             groups: Mutex::new(groups),
             durable,
             changes,
-            wake_order: Box::new(wake_order),
             leaf_names,
         });
         let mut all = CatchUp::join(catch_ups);
@@ -173,7 +175,7 @@ impl Actors {
         let mender = std::thread::Builder::new()
             .name("downbeat-mender".to_owned())
             .spawn(move || mending.mend(&crashed))?;
-        let feeds = Feeds { feeds, changes: to_feeds, published: ports.recovered };
+        let feeds = Feeds { feeds, changes: to_feeds, order, published: ports.recovered };
         Ok((Self { shared, mender: Some(mender) }, feeds))
     }
 
@@ -209,6 +211,11 @@ impl Actors {
     /// The last seq for which a checkpoint is complete.
     pub fn checkpointed(&self) -> Seq {
         self.shared.blueprint.board.complete_upto()
+    }
+
+    /// True when [`Actors::checkpoints`] would return something.
+    pub fn has_checkpoints(&self) -> bool {
+        self.shared.blueprint.board.has_news()
     }
 
     /// How far each leaf has delivered.
@@ -330,7 +337,7 @@ impl Shared {
             let Some(group) = self.group_of(actor) else { continue };
             if let Err(fault) = self.rebuild(group, reason) {
                 self.blueprint.faults.note(fault);
-                (self.wake_order)();
+                self.blueprint.order.wake();
             }
         }
     }
@@ -381,7 +388,7 @@ impl Shared {
     fn change(&self, change: Change) {
         // The sequencer thread takes changes whenever it is woken; it is gone only when everything stops.
         let _ = self.changes.send(change);
-        (self.wake_order)();
+        self.blueprint.order.wake();
     }
 
     fn stages_of(&self, group: usize) -> String {

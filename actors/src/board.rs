@@ -165,6 +165,11 @@ impl Board {
         self.news.store(true, Ordering::Release);
     }
 
+    /// True when a checkpoint was completed since the last take.
+    pub(crate) fn has_news(&self) -> bool {
+        self.news.load(Ordering::Acquire)
+    }
+
     /// The checkpoints that were completed since the last call and are not in the log.
     pub(crate) fn take(&self) -> Vec<Sums> {
         if !self.news.swap(false, Ordering::AcqRel) {

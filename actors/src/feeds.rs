@@ -7,6 +7,7 @@ use downbeat_record::{Batch, Seq};
 use rtrb::Producer;
 
 use crate::node::Node;
+use crate::order::OrderBell;
 use crate::sync::Ordering;
 
 /// The way from the sequencer thread to one worker.
@@ -32,6 +33,7 @@ pub(crate) enum Change {
 pub struct Feeds {
     pub(crate) feeds: Vec<Feed>,
     pub(crate) changes: Receiver<Change>,
+    pub(crate) order: Arc<OrderBell>,
     /// The last seq published.
     pub(crate) published: Seq,
 }
@@ -41,7 +43,8 @@ impl Feeds {
     pub fn publish(&mut self, batch: &Arc<Batch>) {
         self.service();
         assert_eq!(batch.first_seq(), self.published.next(), "batches are published without a gap");
-        for feed in &mut self.feeds {
+        // Those downstream first: a worker rings who is after it, so they must have the batch before it has.
+        for feed in self.feeds.iter_mut().rev() {
             if let Err(error) = feed.batches.push(batch.clone()) {
                 assert!(feed.batches.is_abandoned(), "a worker holds more batches than there are: {error}");
             } else if feed.source {
@@ -55,6 +58,12 @@ impl Feeds {
     pub fn slowest(&self) -> Seq {
         let cursors = self.feeds.iter().map(|feed| feed.node.cursor().max(feed.floor));
         cursors.min().unwrap_or(self.published)
+    }
+
+    /// The sequencer thread is about to sleep: whatever moves among the actors after this wakes it. It looks
+    /// once more, and then sleeps.
+    pub fn arm(&self) {
+        self.order.arm();
     }
 
     /// Takes in changes, and rings the workers that hold commands back because ingress was full.

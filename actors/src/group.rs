@@ -27,6 +27,7 @@ use crate::host::Host;
 use crate::lane::{LaneIn, LaneSize, lane};
 use crate::leaf::NewLanes;
 use crate::node::Node;
+use crate::order::OrderBell;
 use crate::outgoing::{Outgoing, Recall, Route};
 use crate::plan::Plan;
 use crate::ports::{Commands, History, HistoryError};
@@ -53,6 +54,7 @@ pub(crate) struct Blueprint {
     pub(crate) settings: Settings,
     pub(crate) board: Arc<Board>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) order: Arc<OrderBell>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) leaves: Vec<LeafPort>,
@@ -133,6 +135,7 @@ impl Blueprint {
                 reported: Seq::ZERO,
                 requests: self.requests[index].clone(),
                 faults: self.faults.clone(),
+                order: self.order.clone(),
                 values: Vec::with_capacity(64),
             };
             let host = place.shard as usize % hosts.len();

@@ -8,6 +8,7 @@ use downbeat_record::{Correlation, Key, Seq, Timestamp};
 use crate::faults::{Fault, Faults};
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
+use crate::order::OrderBell;
 use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::worker::Progress;
 
@@ -65,6 +66,7 @@ pub(crate) struct LeafWorker {
     pub(crate) stages: Arc<[Arc<str>]>,
     pub(crate) values: Vec<u128>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) order: Arc<OrderBell>,
     pub(crate) stopped: bool,
 }
 
@@ -91,8 +93,7 @@ impl LeafWorker {
                     break;
                 }
                 Err(reason) => {
-                    self.stopped = true;
-                    self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason });
+                    self.fail(reason);
                     return Progress::Idle;
                 }
             }
@@ -100,12 +101,19 @@ impl LeafWorker {
         if progress == Progress::Idle
             && let Err(error) = self.leaf.flush()
         {
-            self.stopped = true;
-            self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason: error.to_string() });
+            self.fail(error.to_string());
         }
         self.node.pass(self.position);
+        self.order.moved();
         self.lanes.iter().flatten().for_each(LaneIn::relieve);
         progress
+    }
+
+    #[cold]
+    fn fail(&mut self, reason: String) {
+        self.stopped = true;
+        self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason });
+        self.order.moved();
     }
 
     /// The last seq whose values may leave: every upstream worker has passed it, and it is durable.

@@ -30,6 +30,7 @@ mod host;
 mod lane;
 mod leaf;
 mod node;
+mod order;
 mod outgoing;
 mod plan;
 mod ports;

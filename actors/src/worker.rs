@@ -22,6 +22,7 @@ use crate::board::Board;
 use crate::faults::Faults;
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
+use crate::order::OrderBell;
 use crate::outgoing::Outgoing;
 use crate::requests::Requests;
 
@@ -60,6 +61,7 @@ pub(crate) struct Worker {
     pub(crate) reported: Seq,
     pub(crate) requests: Arc<Requests>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) order: Arc<OrderBell>,
     pub(crate) values: Vec<u128>,
     /// Whether events concern this worker of their own accord, or only when a token names them.
     pub(crate) scans: bool,
@@ -98,6 +100,7 @@ impl Worker {
             self.node.pass(self.position);
             self.out.ring();
             self.out.flush(&self.node, &self.faults);
+            self.order.moved();
         }
         self.lanes.iter().for_each(LaneIn::relieve);
         self.report_if_asked();
@@ -225,6 +228,7 @@ impl Worker {
     #[cold]
     fn report(&mut self, seq: Seq) {
         self.board.report(seq, self.shard, &self.unit.sums());
+        self.order.moved();
         self.reported = seq;
     }
 
