@@ -90,6 +90,7 @@ impl LeafWorker {
                 Ok(true) => {}
                 Ok(false) => {
                     self.position = self.position.max(limit);
+                    self.delivered = self.delivered.max(limit);
                     break;
                 }
                 Err(reason) => {
@@ -150,7 +151,10 @@ impl LeafWorker {
             );
             self.leaf.deliver(&delivery).map_err(|error| error.to_string())?;
         }
-        self.position = self.position.max(Seq(token.seq.0 - 1));
+        // Another stage may have sent a value for the same event, so only what is before it is done.
+        let done = Seq(token.seq.0 - 1);
+        self.position = self.position.max(done);
+        self.delivered = self.delivered.max(done);
         Ok(true)
     }
 }

@@ -21,7 +21,12 @@ fn traffic(count: u64) -> Vec<(downbeat_record::Fields, Vec<u8>)> {
         .collect()
 }
 
-fn run(shards: u32, threads: usize, batch: usize, lane_tokens: usize) -> (Vec<downbeat_record::StageDigest>, Seq) {
+fn run(
+    shards: u32,
+    threads: usize,
+    batch: usize,
+    lane_tokens: usize,
+) -> (Vec<downbeat_record::StageDigest>, Seq) {
     let rig = Rig::new();
     let recorder = Recorder::default();
     let settings = Settings { shards, threads, lane_tokens, ..Settings::default() };

@@ -74,6 +74,22 @@ pub struct Checkpoint {
     pub leaves: Vec<LeafProgress>,
 }
 
+impl Checkpoint {
+    /// The body of its batch.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a checkpoint is plain data")
+    }
+
+    /// Reads the body of a checkpoint batch.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn from_json(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+}
+
 /// What one stage did and knows, as two numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageDigest {

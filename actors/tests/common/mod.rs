@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 
 use downbeat_actors::{Actors, CommandRefused, Commands, Feeds, History, HistoryError, Ports, Settings};
-use downbeat_flow::{Context, Flow, Input, Kinds, Leaf, LeafError, Out, Reject, Shards, Sink, Stage, StageId, Unit};
+use downbeat_flow::{
+    Context, Flow, Input, Kinds, Leaf, LeafError, Out, Reject, Shards, Sink, Stage, StageId, Unit,
+};
 use downbeat_record::{
-    Batch, BatchNo, Checkpoint, ContractTable, Epoch, Event, Fields, Key, Record, Root, Seq, Stamp, StageDigest,
-    Timestamp, rkyv,
+    Batch, BatchNo, Checkpoint, ContractTable, Epoch, Event, Fields, Key, Record, Root, Seq, StageDigest,
+    Stamp, Timestamp, rkyv,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -256,7 +258,12 @@ impl History for RigHistory {
         self.0.last()
     }
 
-    fn read(&self, from: Seq, upto: Seq, take: &mut dyn FnMut(Arc<Batch>) -> bool) -> Result<(), HistoryError> {
+    fn read(
+        &self,
+        from: Seq,
+        upto: Seq,
+        take: &mut dyn FnMut(Arc<Batch>) -> bool,
+    ) -> Result<(), HistoryError> {
         let batches = self.0.batches.lock().unwrap().clone();
         for batch in batches {
             if batch.first_seq() >= from && batch.first_seq() <= upto && !take(batch) {
@@ -281,7 +288,12 @@ pub fn kinds(flow: &Flow) -> Arc<Kinds> {
     flow.bind(|contract| table.register(contract)).expect("no contract is in conflict")
 }
 
-pub fn start(rig: &Arc<Rig>, flow: Flow, settings: Settings, checkpoints: Vec<Checkpoint>) -> (Actors, Feeds) {
+pub fn start(
+    rig: &Arc<Rig>,
+    flow: Flow,
+    settings: Settings,
+    checkpoints: Vec<Checkpoint>,
+) -> (Actors, Feeds) {
     let kinds = kinds(&flow);
     let ports = Ports {
         history: Arc::new(RigHistory(rig.clone())),

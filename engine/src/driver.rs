@@ -1,0 +1,288 @@
+//! The sequencer thread: order, log and feeds, joined.
+//!
+//! ```text
+//!  round: log.poll ──► receipts, leaves, tail           what became durable is told
+//!         sequencer.fill(slowest)                       what came in gets its place
+//!         close ──► log.append ──► feeds.publish        the disk and the stages get the same bytes
+//!         nothing done? arm, look once more, log.wait   one wait for disk, producers and actors
+//! ```
+//!
+//! No timer closes a batch. With nothing on its way to the disk a batch goes at once; otherwise it fills until
+//! it is worth a write of its own, and at most until the write before it is done.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use downbeat_actors::{Actors, Feeds};
+use downbeat_record::{Batch, BatchKind, Checkpoint, Seq};
+use downbeat_sequencer::{Cause, Clock, Ingress, Sequencer, Stop, SystemClock};
+use downbeat_wal::{Log, NotReady};
+
+use crate::metrics::Metrics;
+use crate::shared::Shared;
+
+/// How long the thread sleeps at most: a bound on how late anything is noticed that nobody rings for, such as
+/// space on a full disk.
+const SLEEP_MAX: Duration = Duration::from_millis(50);
+
+/// Everything the sequencer thread owns.
+pub(crate) struct Driver {
+    pub(crate) log: Log,
+    pub(crate) sequencer: Sequencer,
+    pub(crate) ingress: Ingress,
+    pub(crate) feeds: Feeds,
+    pub(crate) actors: Arc<Actors>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) flow: String,
+    pub(crate) batch_bytes_min: usize,
+    /// Writes in flight at most.
+    pub(crate) depth: usize,
+    /// The slowest cursor when the order was last filled.
+    pub(crate) filled_at: Seq,
+    /// Batches that were appended and are not durable yet, while someone subscribes.
+    pub(crate) unpublished: VecDeque<Arc<Batch>>,
+    pub(crate) refusing: bool,
+    pub(crate) window_waits: u64,
+    pub(crate) checkpoints: u64,
+    pub(crate) phase: Phase,
+}
+
+/// How far a shutdown is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Open for business.
+    Open,
+    /// Nothing comes in from outside; what is in goes through.
+    Draining,
+    /// Everything went through; the last checkpoint is on its way.
+    Checkpointing,
+}
+
+impl Driver {
+    /// Runs until the engine is closed or abandoned, or something fails.
+    pub(crate) fn run(mut self) -> Result<(), Cause> {
+        let outcome = self.rounds();
+        if let Err(cause) = &outcome {
+            self.sequencer.fail(cause.clone());
+            self.shared.fail(cause.clone());
+            // Whoever is on the way in gets the cause; the door stays shut.
+            self.ingress.close();
+            self.ingress.derived().close();
+            self.sequencer.fill(self.feeds.slowest());
+        }
+        self.publish_metrics();
+        outcome?;
+        if self.shared.is_abandoned() {
+            return Ok(());
+        }
+        self.log.close(SystemClock.now()).map(drop).map_err(cause)
+    }
+
+    fn rounds(&mut self) -> Result<(), Cause> {
+        loop {
+            if self.shared.is_abandoned() {
+                return Ok(());
+            }
+            let mut busy = self.settle()?;
+            busy |= self.order()?;
+            busy |= self.write()?;
+            busy |= self.log_checkpoints()?;
+            if let Some(fault) = self.actors.fault() {
+                return Err(Arc::new(fault));
+            }
+            if self.shared.is_closing() && self.shut()? {
+                return Ok(());
+            }
+            if !busy {
+                self.sleep()?;
+            }
+        }
+    }
+
+    /// Tells everyone what became durable.
+    fn settle(&mut self) -> Result<bool, Cause> {
+        let durable = self.log.poll().map_err(cause)?.seq;
+        if durable <= self.shared.durable() {
+            return Ok(false);
+        }
+        self.sequencer.durable(durable);
+        self.actors.durable(durable);
+        while let Some(batch) = self.unpublished.pop_front_if(|batch| batch.next_seq().0 - 1 <= durable.0) {
+            self.shared.tail.publish(&batch);
+        }
+        self.shared.set_durable(durable);
+        self.publish_metrics();
+        Ok(true)
+    }
+
+    /// Gives a place to what came in, unless the log has no room for it.
+    fn order(&mut self) -> Result<bool, Cause> {
+        self.feeds.service();
+        if self.sequencer.open_batch().0 == 0 && !self.log_has_room()? {
+            return Ok(false);
+        }
+        self.filled_at = self.feeds.slowest();
+        let placed = self.sequencer.fill(self.filled_at);
+        if matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches) {
+            self.window_waits += 1;
+        }
+        Ok(placed > 0)
+    }
+
+    /// True when a whole batch fits into the log. While it does not, producers are told at the door.
+    fn log_has_room(&mut self) -> Result<bool, Cause> {
+        match self.log.ready() {
+            Ok(()) => {
+                if self.refusing {
+                    self.refusing = false;
+                    self.sequencer.refuse(None);
+                }
+                Ok(true)
+            }
+            // A segment that is being prepared is there in a moment; until then the ring is the buffer.
+            Err(NotReady::Preparing { .. }) => Ok(false),
+            Err(full) if full.is_temporary() => {
+                if !self.refusing {
+                    self.refusing = true;
+                    self.sequencer.refuse(Some(cause(full)));
+                }
+                Ok(false)
+            }
+            Err(poisoned) => Err(cause(poisoned)),
+        }
+    }
+
+    /// Hands the open batch to the disk and to the stages, if it is time.
+    fn write(&mut self) -> Result<bool, Cause> {
+        let (events, bytes) = self.sequencer.open_batch();
+        let full = self.sequencer.stopped() == Stop::BatchFull;
+        let worth_it = full || bytes >= self.batch_bytes_min;
+        let due = self.log.in_flight() == 0 || (worth_it && self.log.in_flight() < self.depth);
+        if events == 0 || !due {
+            return Ok(false);
+        }
+        let wanted = self.shared.tail.is_wanted();
+        let Some(batch) = self.sequencer.close_batch() else { return Ok(false) };
+        self.log.append(batch).map_err(cause)?;
+        self.feeds.publish(batch);
+        self.shared.set_last(Seq(batch.next_seq().0 - 1));
+        if wanted {
+            self.unpublished.push_back(batch.clone());
+        }
+        Ok(true)
+    }
+
+    /// Writes the checkpoints that the stages have completed.
+    fn log_checkpoints(&mut self) -> Result<bool, Cause> {
+        let complete = self.actors.checkpoints();
+        for sums in &complete {
+            // The digests of seq s stand behind the batch that holds s; they say nothing about what comes later.
+            let checkpoint = Checkpoint {
+                seq: sums.seq,
+                flow: self.flow.clone(),
+                stages: sums.stages.clone(),
+                leaves: self.actors.leaf_progress(),
+            };
+            let body = checkpoint.to_json();
+            self.log.append_control(BatchKind::Checkpoint, SystemClock.now(), &body).map_err(cause)?;
+            self.checkpoints += 1;
+        }
+        Ok(!complete.is_empty())
+    }
+
+    /// Takes the next step of a shutdown; true when the last one is done.
+    fn shut(&mut self) -> Result<bool, Cause> {
+        let last = Seq(self.sequencer.next_seq().0 - 1);
+        match self.phase {
+            Phase::Open => {
+                self.ingress.close();
+                self.phase = Phase::Draining;
+            }
+            Phase::Draining => {
+                let settled = self.sequencer.is_idle() && self.shared.durable() == last;
+                // In this order: a stage that has passed the last event has emitted what it will ever emit.
+                if settled && self.actors.is_quiet(last) && self.sequencer.is_idle() {
+                    self.ingress.derived().close();
+                    self.phase = Phase::Checkpointing;
+                    if last > self.actors.checkpointed() {
+                        self.actors.ask_checkpoint(last);
+                    }
+                }
+            }
+            Phase::Checkpointing => {
+                // A checkpoint that was completed just now is written before this ends.
+                return Ok(self.actors.checkpointed() >= last && !self.log_checkpoints()?);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Sleeps until the disk, a producer or an actor has news.
+    fn sleep(&mut self) -> Result<(), Cause> {
+        // While a write is on its way and the batch in hand is not worth another one, producers need not ring:
+        // nothing could be done for them before that write is done.
+        let waits_for_disk = self.log.in_flight() > 0 && self.sequencer.stopped() == Stop::Empty;
+        if !waits_for_disk {
+            self.sequencer.doorbell().arm();
+        }
+        self.feeds.arm();
+        let moved = self.actors.has_checkpoints()
+            || self.actors.fault().is_some()
+            || (!waits_for_disk && self.can_order())
+            || (self.shared.is_closing() && self.phase != Phase::Open && self.shut_can_go_on());
+        if !moved {
+            self.doze()?;
+        }
+        self.sequencer.doorbell().disarm();
+        Ok(())
+    }
+
+    /// Waits, and writes the heartbeat that an idle log is due.
+    fn doze(&mut self) -> Result<(), Cause> {
+        let now = Instant::now();
+        let timeout = match self.log.heartbeat_due() {
+            Some(due) if due <= now => return self.log.heartbeat(SystemClock.now()).map(drop).map_err(cause),
+            Some(due) => SLEEP_MAX.min(due - now),
+            None => SLEEP_MAX,
+        };
+        self.log.wait(Some(timeout)).map_err(cause)
+    }
+
+    /// True when a fill would place something: input is there, and what it waited for has come.
+    fn can_order(&self) -> bool {
+        if !self.sequencer.has_input() || self.refusing {
+            return false;
+        }
+        match self.sequencer.stopped() {
+            Stop::Window | Stop::Batches => self.feeds.slowest() > self.filled_at,
+            _ => true,
+        }
+    }
+
+    fn shut_can_go_on(&self) -> bool {
+        let last = Seq(self.sequencer.next_seq().0 - 1);
+        self.shared.durable() == last && self.sequencer.is_idle() && self.actors.is_quiet(last)
+    }
+
+    fn publish_metrics(&self) {
+        let stats = self.sequencer.stats();
+        self.shared.counters.store(&Metrics {
+            events: stats.events,
+            payload_bytes: stats.bytes,
+            duplicates: stats.duplicates,
+            conflicts: stats.conflicts,
+            batches: stats.batches,
+            last_seq: self.sequencer.next_seq().0 - 1,
+            durable_seq: self.shared.durable().0,
+            applied_seq: self.feeds.slowest().0,
+            ingress_bytes_max: stats.fill_max as u64,
+            window_waits: self.window_waits,
+            checkpoints: self.checkpoints,
+        });
+    }
+}
+
+fn cause(error: impl std::error::Error + Send + Sync + 'static) -> Cause {
+    Arc::new(error)
+}

@@ -1,0 +1,312 @@
+//! The handle: open, submit, ask, subscribe, close.
+
+use std::any::TypeId;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use downbeat_actors::{Actors, CommandRefused, Commands, Ports, WorkerStatus};
+use downbeat_flow::{Flow, Stage};
+use downbeat_record::{BatchKind, Event, Fields, Key, Kind, Seq};
+use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
+use downbeat_wal::{Log, OpenError, ScanError};
+
+use crate::driver::{Driver, Phase};
+use crate::error::{Error, ErrorKind};
+use crate::history::LogHistory;
+use crate::metrics::Metrics;
+use crate::options::Options;
+use crate::recover::Recovery;
+use crate::shared::{Cause, Shared};
+use crate::submit::Submission;
+use crate::subscribe::Subscription;
+
+/// An open engine. Share it by reference or in an `Arc`; every method takes `&self`.
+///
+/// Dropping it stops everything at once: what was acknowledged is durable, the rest may or may not be. Use
+/// [`Engine::close`] to let everything through first.
+pub struct Engine {
+    ingress: Ingress,
+    kinds: Vec<(TypeId, Kind)>,
+    shared: Arc<Shared>,
+    actors: Arc<Actors>,
+    wake: downbeat_wal::Bell,
+    thread: Mutex<Option<JoinHandle<Result<(), Cause>>>>,
+    opened: Opened,
+    log: downbeat_wal::Options,
+}
+
+/// What the thread that opened an engine hands to the one that asked.
+struct Parts {
+    ingress: Ingress,
+    kinds: Vec<(TypeId, Kind)>,
+    shared: Arc<Shared>,
+    actors: Arc<Actors>,
+    wake: downbeat_wal::Bell,
+    opened: Opened,
+    log: downbeat_wal::Options,
+}
+
+/// What opening found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// The identity of the log.
+    pub log_id: downbeat_record::LogId,
+    /// The fencing number of this opening.
+    pub epoch: downbeat_record::Epoch,
+    /// The last seq that was in the log.
+    pub last_seq: Seq,
+    /// What writes the log.
+    pub backend: downbeat_wal::Backend,
+    /// What was cut off the end of the log, if anything.
+    pub cut: Option<downbeat_record::RecoveryNote>,
+    /// Lines worth showing to a person.
+    pub notices: Vec<String>,
+}
+
+impl Engine {
+    /// Opens the log, recovers, applies what is in it to the flow, and starts to take events. Blocks for as long
+    /// as that takes.
+    ///
+    /// When it returns, every stage is where it was when the log ended, and its digests are those in the log.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Locked`], [`ErrorKind::Corrupt`], [`ErrorKind::Diverged`], [`ErrorKind::Invalid`] for settings
+    /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`]. The log is as it was.
+    pub fn open(options: Options, flow: Flow) -> Result<Self, Error> {
+        // The log belongs to one thread from its birth: the kernel lets only the thread that made a ring use it.
+        let (opened, wait) = std::sync::mpsc::sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("downbeat-order".to_owned())
+            .spawn(move || {
+                let (driver, parts) = match assemble(options, flow) {
+                    Ok((driver, parts)) => (Some(driver), Ok(parts)),
+                    Err(error) => (None, Err(error)),
+                };
+                let wanted = opened.send(parts).is_ok();
+                driver.filter(|_| wanted).map_or(Ok(()), Driver::run)
+            })
+            .map_err(|error| Error::because(ErrorKind::Io, error))?;
+        let parts = wait.recv().unwrap_or_else(|_| {
+            Err(Error::new(
+                ErrorKind::Poisoned,
+                "the sequencer thread panicked while opening; see its message",
+            ))
+        })?;
+        let Parts { ingress, kinds, shared, actors, wake, opened, log } = parts;
+        Ok(Self { ingress, kinds, shared, actors, wake, thread: Mutex::new(Some(thread)), opened, log })
+    }
+
+    /// Begins to submit an event; see [`Submission`] for how to go on.
+    #[inline]
+    pub fn submit<'a, E: Event>(&'a self, event: &'a E) -> Submission<'a, E> {
+        let wanted = TypeId::of::<E>();
+        let kind = self.kinds.iter().find(|(id, _)| *id == wanted).map(|(_, kind)| *kind);
+        Submission::new(&self.ingress, event, kind)
+    }
+
+    /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
+    pub fn ingress(&self) -> Ingress {
+        self.ingress.clone()
+    }
+
+    /// The number that this log gives to an event type; `None` when the type was not declared.
+    pub fn kind_of<E: Event>(&self) -> Option<Kind> {
+        let wanted = TypeId::of::<E>();
+        self.kinds.iter().find(|(id, _)| *id == wanted).map(|(_, kind)| *kind)
+    }
+
+    /// Every event from `from` on, first out of the log, then live, without a gap and without a duplicate.
+    /// Events show when they are durable.
+    pub fn subscribe(&self, from: Seq) -> Subscription {
+        Subscription::new(self.log.clone(), self.shared.clone(), from.max(Seq(1)))
+    }
+
+    /// Folds over the states of a stage, as they are between two events; `None` when the flow has no such stage.
+    /// The keys of a shard come in order; shards come one after the other.
+    pub fn fold_states<S: Stage, A: Send + 'static>(
+        &self,
+        stage: &str,
+        start: A,
+        fold: impl Fn(A, Key, &S::State) -> A + Send + Sync + 'static,
+    ) -> Option<A> {
+        self.actors.fold_states::<S, A>(stage, start, fold)
+    }
+
+    /// What opening found.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The counters, as of the last round of the sequencer thread.
+    pub fn metrics(&self) -> Metrics {
+        self.shared.counters.load()
+    }
+
+    /// How full the ingress ring is, in bytes.
+    pub fn fill(&self) -> Fill {
+        self.ingress.fill()
+    }
+
+    /// The last durable seq.
+    pub fn durable(&self) -> Seq {
+        self.shared.durable()
+    }
+
+    /// The last seq handed to the log.
+    pub fn last_seq(&self) -> Seq {
+        self.shared.last()
+    }
+
+    /// Where every worker and every leaf stands.
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        self.actors.status()
+    }
+
+    /// Why the engine takes nothing more, if that is so.
+    pub fn failure(&self) -> Option<Error> {
+        self.shared.failure().map(|cause| Error::new(ErrorKind::Poisoned, cause.to_string()))
+    }
+
+    /// Lets everything that is in go through: ordered, durable, applied, delivered; logs a last checkpoint, and
+    /// closes the log. Events that come in after the call are refused with [`ErrorKind::Closed`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Poisoned`] when the engine had failed or fails now; what was acknowledged is in the log.
+    pub fn close(&self) -> Result<(), Error> {
+        self.shared.close();
+        self.join()
+    }
+
+    /// Makes the actor that runs `stage` panic outside `apply`: for tests of supervision.
+    #[doc(hidden)]
+    pub fn crash(&self, stage: &str) {
+        self.actors.crash(stage);
+    }
+
+    fn join(&self) -> Result<(), Error> {
+        self.wake.ring();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(thread) = thread else { return Ok(()) };
+        let outcome = thread.join();
+        self.shared.abandon();
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(cause)) => Err(Error::new(ErrorKind::Poisoned, cause.to_string())),
+            Err(_) => Err(Error::new(ErrorKind::Poisoned, "the sequencer thread panicked; see its message")),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shared.abandon();
+        // Whoever needs to know what became of the engine closes it.
+        let _ = self.join();
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("opened", &self.opened)
+            .field("durable", &self.durable())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens the log, recovers, starts the actors: everything but the sequencer's rounds.
+fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
+    let mut recovery = Recovery::new(&options.order);
+    let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
+    let (mut log, recovered) = Log::open(&log_options, |batch| recovery.visit(batch)).map_err(open_error)?;
+    let bound = recovery.bind(&flow, &options.events);
+    let (kinds, submitted, grew) = bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
+    if grew {
+        let body = recovery.contracts.to_json();
+        let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);
+        declared.and_then(|_| log.drain()).map_err(log_error)?;
+    }
+
+    let last_seq = recovery.last_seq;
+    let start =
+        Start { next_seq: last_seq.next(), last_timestamp: recovery.last_timestamp, window: recovery.window };
+    let (ingress, order) = sequencer(&options.order, SystemClock, start);
+    log.register(order.batches());
+    let wake = log.bell();
+    let rung = wake.clone();
+    order.doorbell().hang(move || rung.ring());
+
+    let shared = Shared::new(last_seq);
+    let ports = Ports {
+        history: Arc::new(LogHistory::new(log_options.clone(), shared.clone())),
+        commands: Arc::new(Derived(ingress.derived())),
+        recovered: last_seq,
+        checkpoints: recovery.checkpoints,
+    };
+    let settings = downbeat_actors::Settings { batches: order.batches().len(), ..options.actors };
+    let name = flow.name().to_owned();
+    let rung = wake.clone();
+    let (actors, feeds) = Actors::start(flow, kinds, settings, ports, move || rung.ring())?;
+    let actors = Arc::new(actors);
+
+    let driver = Driver {
+        log,
+        sequencer: order,
+        ingress: ingress.clone(),
+        feeds,
+        actors: actors.clone(),
+        shared: shared.clone(),
+        flow: name,
+        batch_bytes_min: options.batch_bytes_min,
+        depth: log_options.depth,
+        filled_at: last_seq,
+        unpublished: VecDeque::new(),
+        refusing: false,
+        window_waits: 0,
+        checkpoints: 0,
+        phase: Phase::Open,
+    };
+    let opened = Opened {
+        log_id: recovered.log_id,
+        epoch: recovered.epoch,
+        last_seq,
+        backend: recovered.backend,
+        cut: recovered.cut,
+        notices: recovered.notices,
+    };
+    Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, log: log_options }))
+}
+
+/// The front door for events that stages emit.
+struct Derived(Ingress);
+
+impl Commands for Derived {
+    fn try_submit(&self, fields: &Fields, payload: &[u8]) -> Result<(), CommandRefused> {
+        match self.0.try_send_bytes(fields, payload) {
+            Ok(()) => Ok(()),
+            // A full disk passes; the worker keeps the command and is rung again.
+            Err(SubmitError::Backpressure { .. } | SubmitError::Full { .. }) => Err(CommandRefused::Busy),
+            Err(_) => Err(CommandRefused::Closed),
+        }
+    }
+}
+
+fn open_error(error: OpenError) -> Error {
+    let kind = match &error {
+        OpenError::Locked { .. } => ErrorKind::Locked,
+        OpenError::Settings { .. } | OpenError::NotFound { .. } => ErrorKind::Invalid,
+        OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => ErrorKind::Io,
+        OpenError::Scan(_) => ErrorKind::Corrupt,
+        OpenError::Refused { .. } => ErrorKind::Corrupt,
+        _ => ErrorKind::Io,
+    };
+    Error::because(kind, error)
+}
+
+fn log_error(error: downbeat_wal::LogError) -> Error {
+    Error::because(ErrorKind::Io, error)
+}

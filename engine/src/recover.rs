@@ -1,0 +1,74 @@
+//! What an engine takes out of its log when it opens: keys that were used, contracts, checkpoints.
+
+use std::any::TypeId;
+use std::error::Error as StdError;
+use std::sync::Arc;
+
+use downbeat_flow::{EventType, Flow, Kinds};
+use downbeat_record::{
+    Batch, BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Timestamp,
+};
+use downbeat_sequencer::{IdempotencyWindow, Settings};
+
+type Failure = Box<dyn StdError + Send + Sync>;
+
+/// Gathers state while the log shows its batches in order.
+pub(crate) struct Recovery {
+    pub(crate) window: IdempotencyWindow,
+    pub(crate) contracts: ContractTable,
+    pub(crate) checkpoints: Vec<Checkpoint>,
+    pub(crate) last_seq: Seq,
+    pub(crate) last_timestamp: Timestamp,
+}
+
+impl Recovery {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self {
+            window: IdempotencyWindow::new(settings.idempotency),
+            contracts: ContractTable::new(),
+            checkpoints: Vec::new(),
+            last_seq: Seq::ZERO,
+            last_timestamp: Timestamp::default(),
+        }
+    }
+
+    /// Takes in one batch.
+    pub(crate) fn visit(&mut self, batch: &Batch) -> Result<(), Failure> {
+        match batch.kind() {
+            BatchKind::Data => self.events(batch),
+            BatchKind::Contracts => {
+                let table = ContractTable::from_json(batch.body())?;
+                table.continues(&self.contracts)?;
+                self.contracts = table;
+            }
+            BatchKind::Checkpoint => self.checkpoints.push(Checkpoint::from_json(batch.body())?),
+            BatchKind::Heartbeat | BatchKind::Recovery => {}
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, batch: &Batch) {
+        for record in batch.records() {
+            self.last_timestamp = record.timestamp;
+            self.window.insert_record(&record);
+        }
+        self.last_seq = Seq(batch.next_seq().0 - 1);
+    }
+
+    /// Gives numbers to the contracts of a flow and of the events declared besides; true when the table grew and
+    /// has to be logged.
+    pub(crate) fn bind(
+        &mut self,
+        flow: &Flow,
+        events: &[EventType],
+    ) -> Result<(Arc<Kinds>, Vec<(TypeId, Kind)>, bool), ContractError> {
+        let before = self.contracts.len();
+        let contracts = &mut self.contracts;
+        let kinds = flow.bind(|contract: Contract| contracts.register(contract))?;
+        let mut submitted = Vec::new();
+        for one in flow.event_types().iter().chain(events) {
+            submitted.push((one.type_id, contracts.register(one.contract())?));
+        }
+        Ok((kinds, submitted, contracts.len() > before))
+    }
+}
