@@ -35,6 +35,17 @@ pub enum ScanError {
         /// What stands there instead.
         reason: Damage,
     },
+    /// A segment file is shorter than its header says. It had its full size before it was used, so no crash did
+    /// this.
+    #[error("{}: has {len} bytes, its header says {expected}; restore the file from a copy", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        len: u64,
+        /// The length it was made with.
+        expected: u64,
+    },
     /// The device could not read: nobody knows what is there.
     #[error("{}: byte {offset} cannot be read: {source}; this is not taken for the end of the log", path.display())]
     Unreadable {

@@ -106,6 +106,10 @@ impl Survey {
                 HeaderBlock::Valid(header, _) if header.segment != *id => {
                     return Err(ScanError::Misplaced { path: path(), found: header.segment });
                 }
+                HeaderBlock::Valid(header, _) if segment.len < header.segment_size => {
+                    let (len, expected) = (segment.len, header.segment_size);
+                    return Err(ScanError::Truncated { path: path(), len, expected });
+                }
                 HeaderBlock::Invalid(HeaderError::Newer { major, minor }) => {
                     return Err(ScanError::NewerFormat { path: path(), major, minor });
                 }

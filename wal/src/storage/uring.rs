@@ -167,7 +167,11 @@ impl Uring {
             return Some(slot as u32);
         }
         let slot = self.next_file;
-        // Operations in flight on the file that leaves hold it inside the kernel.
+        // Operations in flight on the file that leaves hold it inside the kernel. Entries that the kernel has not
+        // taken yet name only the slot, and would go to the file that comes: they must be taken first.
+        if self.files[slot].is_some() && (self.enter().is_err() || !self.ring.submission().is_empty()) {
+            return None;
+        }
         match self.ring.submitter().register_files_update(slot as u32, &[raw(&**file)]) {
             Ok(_) => {
                 self.files[slot] = Some(Arc::clone(file));

@@ -1,0 +1,194 @@
+//! One writer at a time, each with a higher epoch; what lies around in the directory.
+
+mod common;
+
+use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
+use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
+use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
+
+const FIRST: &str = "00000000000000000001.seg";
+
+#[test]
+fn a_second_opener_is_refused_and_told_who_has_the_log() {
+    on_every_backend(|options| {
+        let (log, _, _) = open(options).unwrap();
+        match open(options) {
+            Err(OpenError::Locked { path, pid }) => {
+                assert!(path.ends_with("LOCK"));
+                assert_eq!(pid, Some(std::process::id()));
+            }
+            other => panic!("{:?}", other.map(|(_, recovered, _)| recovered)),
+        }
+        drop(log);
+        open(options).unwrap();
+    });
+}
+
+#[test]
+fn the_epoch_rises_at_every_open_even_when_nothing_is_written() {
+    on_every_backend(|options| {
+        for epoch in 1..6 {
+            let (log, recovered, _) = open(options).unwrap();
+            assert_eq!(recovered.epoch, Epoch(epoch));
+            if epoch % 2 == 0 {
+                log.close(Timestamp(1)).unwrap();
+            }
+        }
+    });
+}
+
+#[test]
+fn an_idle_reopen_uses_no_segment() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        append(&mut log, 1, 8);
+        log.close(Timestamp(100)).unwrap();
+        for _ in 0..5 {
+            let (log, recovered, _) = open(options).unwrap();
+            assert_eq!(recovered.batches, 2, "the event and the heartbeat of the close");
+            log.close(Timestamp(200)).unwrap();
+        }
+        let (mut log, _, _) = open(options).unwrap();
+        append(&mut log, 1, 8);
+        log.drain().unwrap();
+        drop(log);
+        let (_, recovered, kept) = open(options).unwrap();
+        expect_events(&kept, 2, 8);
+        assert_eq!(recovered.row, Row::D);
+    });
+}
+
+#[test]
+fn contracts_stand_at_the_start_of_every_segment() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    log.append_control(BatchKind::Contracts, Timestamp(1), b"old").unwrap();
+    log.append_control(BatchKind::Contracts, Timestamp(1), b"newest").unwrap();
+    for _ in 0..30 {
+        append(&mut log, 3, 5_000);
+        log.poll().unwrap();
+    }
+    log.drain().unwrap();
+    drop(log);
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 1, 8);
+    log.drain().unwrap();
+    drop(log);
+    let mut first_after_header = 0;
+    for id in 1.. {
+        let Some(bytes) = memory.bytes(&names::segment(SegmentId(id))) else { break };
+        if bytes[..8] != *b"DOWNBEAT" {
+            break;
+        }
+        let batch = downbeat_record::Batch::read(&bytes[4096..]).unwrap();
+        assert_eq!(batch.kind(), BatchKind::Contracts, "segment {id}");
+        assert_eq!(batch.body(), if id == 1 { &b"old"[..] } else { b"newest" });
+        first_after_header += 1;
+    }
+    assert!(first_after_header >= 3, "{first_after_header}");
+}
+
+#[test]
+fn no_log_is_made_unless_asked() {
+    let dir = temp();
+    for path in [dir.path().to_path_buf(), dir.path().join("none")] {
+        let options = Options { create: false, ..options(&path, BackendChoice::Auto) };
+        assert!(matches!(open(&options), Err(OpenError::NotFound { .. })));
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was left behind");
+}
+
+#[test]
+fn files_of_strangers_are_neither_read_nor_removed() {
+    let dir = temp();
+    let options = options(dir.path(), BackendChoice::Auto);
+    let strangers = ["notes.txt", "1.seg", "00000000000000000001.seg.bak", "00000000000000000000.seg"];
+    for name in strangers {
+        std::fs::write(dir.path().join(name), "mine").unwrap();
+    }
+    std::fs::create_dir(dir.path().join("checkpoints")).unwrap();
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 1, 8);
+    log.close(Timestamp(100)).unwrap();
+    expect_events(&open(&options).unwrap().2, 1, 8);
+    for name in strangers {
+        assert_eq!(std::fs::read_to_string(dir.path().join(name)).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn a_link_in_place_of_a_segment_is_refused() {
+    let dir = temp();
+    let log_dir = dir.path().join("log");
+    let options = options(&log_dir, BackendChoice::Auto);
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 1, 8);
+    log.drain().unwrap();
+    drop(log);
+    std::fs::rename(log_dir.join(FIRST), dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), log_dir.join(FIRST)).unwrap();
+    assert!(matches!(open(&options), Err(OpenError::Scan(ScanError::NotAFile { .. }))));
+}
+
+#[test]
+fn files_are_for_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = temp();
+    let log_dir = dir.path().join("a/log");
+    let (mut log, _, _) = open(&options(&log_dir, BackendChoice::Auto)).unwrap();
+    append(&mut log, 1, 8);
+    log.drain().unwrap();
+    drop(log);
+    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&log_dir), 0o700);
+    for entry in std::fs::read_dir(&log_dir).unwrap() {
+        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+    }
+}
+
+#[test]
+fn a_hundred_opens_leak_no_descriptor() {
+    let dir = temp();
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let own = |before: usize, after: usize| after <= before + 16;
+    for backend in [BackendChoice::Uring, BackendChoice::Blocking] {
+        let options = options(&dir.path().join("log"), backend);
+        open(&options).unwrap();
+        let before = descriptors();
+        for _ in 0..100 {
+            let (mut log, _, _) = open(&options).unwrap();
+            if log.next_seq().0 < 4 {
+                append(&mut log, 1, 8);
+                log.drain().unwrap();
+            }
+        }
+        let after = descriptors();
+        assert!(own(before, after), "{before} descriptors before, {after} after (other tests hold some)");
+    }
+}
+
+#[test]
+fn a_log_opened_here_can_be_driven_by_another_thread() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        let thread = std::thread::spawn(move || {
+            append(&mut log, 3, 100);
+            log.drain().unwrap();
+            log.close(Timestamp(100)).unwrap();
+        });
+        thread.join().unwrap();
+        expect_events(&open(options).unwrap().2, 3, 100);
+    });
+}
+
+#[test]
+fn a_visitor_can_refuse() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 1, 8);
+    log.drain().unwrap();
+    drop(log);
+    let refused = Log::open(&memory_options(&memory), |_| Err("not mine".into()));
+    assert!(matches!(refused, Err(OpenError::Refused { .. })));
+    open(&memory_options(&memory)).unwrap();
+}

@@ -1,0 +1,185 @@
+//! After the first failure nothing is acknowledged any more, whatever the disk says later.
+
+mod common;
+
+use common::{append, batch, expect_events, memory_options, open};
+use downbeat_record::{Seq, Timestamp};
+use downbeat_wal::storage::memory::{Fault, Outcome, Step};
+use downbeat_wal::{LogError, Memory, NotReady};
+
+const EIO: i32 = 5;
+const EINTR: i32 = 4;
+const EAGAIN: i32 = 11;
+const ENOSPC: i32 = 28;
+
+#[test]
+fn a_sync_that_fails_once_and_then_succeeds_never_acknowledges_again() {
+    for step in [Step::Sync, Step::Write] {
+        let memory = Memory::new();
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        append(&mut log, 3, 100);
+        assert_eq!(log.drain().unwrap().seq, Seq(3));
+        memory.fail(Fault { step, after: 0, times: 1, outcome: Outcome::Errno(EIO) });
+        append(&mut log, 3, 100);
+        let first = log.drain().unwrap_err();
+        let LogError::Poisoned(cause) = &first else { panic!("{first}") };
+        assert_eq!(cause.source.raw_os_error(), Some(EIO));
+        for _ in 0..10 {
+            assert!(matches!(log.poll(), Err(LogError::Poisoned(_))));
+            assert!(matches!(log.wait(None), Err(LogError::Poisoned(_))));
+            assert!(matches!(log.ready(), Err(NotReady::Poisoned(_))));
+            assert!(matches!(log.append(&mut batch(Seq(7), 1, 8)), Err(LogError::Poisoned(_))));
+            assert_eq!(log.durable().seq, Seq(3));
+        }
+        assert!(matches!(log.close(Timestamp(1)), Err(LogError::Poisoned(_))));
+
+        let (mut log, recovered, kept) = open(&memory_options(&memory)).unwrap();
+        assert!(recovered.next_seq >= Seq(4), "what was acknowledged is there");
+        expect_events(&kept, recovered.next_seq.0 - 1, 100);
+        append(&mut log, 1, 100);
+        log.drain().unwrap();
+    }
+}
+
+#[test]
+fn failures_at_every_operation_lose_nothing_that_was_acknowledged() {
+    for step in [Step::Write, Step::Sync] {
+        for after in 0..40 {
+            let memory = Memory::new();
+            let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+            memory.fail(Fault { step, after, times: 1, outcome: Outcome::Errno(EIO) });
+            let mut acknowledged = Seq(0);
+            for _ in 0..40 {
+                if log.ready().is_err() {
+                    break;
+                }
+                let mut batch = batch(log.next_seq(), 2, 3_000);
+                if log.append(&mut batch).is_err() {
+                    break;
+                }
+                match log.poll() {
+                    Ok(durable) => acknowledged = durable.seq,
+                    Err(_) => break,
+                }
+            }
+            drop(log);
+            memory.heal();
+            memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
+            let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+            assert!(recovered.next_seq > acknowledged, "{step:?} {after}: {acknowledged} was acknowledged");
+            expect_events(&kept, recovered.next_seq.0 - 1, 3_000);
+        }
+    }
+}
+
+#[test]
+fn short_writes_and_interruptions_are_gone_on_with() {
+    for outcome in [
+        Outcome::Short(4096),
+        Outcome::Short(512),
+        Outcome::Short(5_000),
+        Outcome::Errno(EINTR),
+        Outcome::Errno(EAGAIN),
+    ] {
+        let memory = Memory::new();
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        append(&mut log, 3, 100);
+        log.drain().unwrap();
+        memory.fail(Fault { step: Step::Write, after: 0, times: 3, outcome });
+        for _ in 0..3 {
+            append(&mut log, 3, 4_000);
+        }
+        assert_eq!(log.drain().unwrap().seq, Seq(12), "{outcome:?}");
+        if let Outcome::Errno(_) = outcome {
+            memory.fail(Fault { step: Step::Sync, after: 0, times: 2, outcome });
+            append(&mut log, 3, 4_000);
+            append(&mut log, 3, 4_000);
+            assert_eq!(log.drain().unwrap().seq, Seq(18), "{outcome:?}");
+        }
+        drop(log);
+        memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
+        let (_, _, kept) = open(&memory_options(&memory)).unwrap();
+        assert!(kept.events.len() >= 12, "{outcome:?}: {}", kept.events.len());
+    }
+}
+
+#[test]
+fn a_write_that_never_gets_on_is_an_error_not_a_loop() {
+    for outcome in [Outcome::Short(0), Outcome::Short(100), Outcome::Errno(EAGAIN)] {
+        let memory = Memory::new();
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        memory.fail(Fault { step: Step::Write, after: 0, times: u64::MAX, outcome });
+        append(&mut log, 3, 100);
+        assert!(matches!(log.drain(), Err(LogError::Poisoned(_))), "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_backpressure_before_a_seq_is_assigned_and_ends_when_space_returns() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    memory.set_capacity(Some(2 * options.segment_bytes));
+    let (mut log, _, _) = open(&options).unwrap();
+    let full = loop {
+        match log.ready() {
+            Ok(()) => {
+                append(&mut log, 3, 4_000);
+                log.poll().unwrap();
+            }
+            Err(full) => break full,
+        }
+    };
+    assert!(full.is_temporary());
+    let NotReady::Full { cause, .. } = &full else { panic!("{full}") };
+    assert_eq!(cause.kind(), std::io::ErrorKind::StorageFull);
+    let acknowledged = log.drain().unwrap().seq;
+    assert_eq!(acknowledged.next(), log.next_seq(), "nothing was lost");
+
+    memory.set_capacity(None);
+    log.ready().expect("it goes on by itself");
+    append(&mut log, 3, 4_000);
+    let seq = log.drain().unwrap().seq;
+    drop(log);
+    let (_, _, kept) = open(&options).unwrap();
+    expect_events(&kept, seq.0, 4_000);
+}
+
+#[test]
+fn recovery_needs_no_space() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    memory.set_capacity(Some(options.segment_bytes));
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 3, 100);
+    log.drain().unwrap();
+    drop(log);
+    memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
+    let (log, _, kept) = open(&options).unwrap();
+    expect_events(&kept, 3, 100);
+    assert!(matches!(log.ready(), Err(NotReady::Full { .. })));
+    drop(log);
+}
+
+#[test]
+fn failures_while_a_segment_is_prepared_leave_no_half_segment_behind() {
+    for step in [Step::Allocate, Step::Create, Step::Rename, Step::SyncDir, Step::Write, Step::Sync] {
+        let memory = Memory::new();
+        let options = memory_options(&memory);
+        let (mut log, _, _) = open(&options).unwrap();
+        append(&mut log, 3, 4_000);
+        log.drain().unwrap();
+        memory.fail(Fault { step, after: 0, times: 2, outcome: Outcome::Errno(ENOSPC) });
+        if matches!(step, Step::Write | Step::Sync) {
+            memory.heal();
+        }
+        for _ in 0..60 {
+            common::wait_until_ready(&mut log);
+            append(&mut log, 3, 4_000);
+        }
+        let seq = log.drain().unwrap().seq;
+        drop(log);
+        memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
+        let (_, _, kept) = open(&options).unwrap();
+        expect_events(&kept, seq.0, 4_000);
+    }
+}

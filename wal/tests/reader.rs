@@ -1,0 +1,136 @@
+//! Reading beside the writer: nothing that could be cut, no gap, no duplicate.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{append, memory_options, on_every_backend, open};
+use downbeat_record::{BLOCK, BatchNo, Seq, Timestamp};
+use downbeat_wal::storage::Storage;
+use downbeat_wal::{BackendChoice, Memory, Options, ReadError, ReadOptions, Reader, ScanError, Trust};
+
+fn reader(options: &Options, how: ReadOptions) -> Result<Reader, ReadError> {
+    match &options.backend {
+        BackendChoice::Memory(memory) => Reader::on(Arc::new(memory.clone()) as Arc<dyn Storage>, how),
+        _ => Reader::open_with(&options.dir, how),
+    }
+}
+
+fn seqs(reader: &mut Reader) -> Vec<u64> {
+    let located: Result<Vec<_>, _> = reader.batches().collect();
+    let located = located.unwrap();
+    located.iter().flat_map(|l| l.batch.records().map(|record| record.seq.0).collect::<Vec<_>>()).collect()
+}
+
+#[test]
+fn a_reader_follows_a_writer_over_segments_and_sees_only_what_is_durable() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        let mut reader = reader(options, ReadOptions::default()).unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..100 {
+            append(&mut log, 50, 500);
+            let durable = log.poll().unwrap();
+            seen.extend(seqs(&mut reader));
+            assert!(seen.len() as u64 <= durable.seq.0, "{} seen, {} durable", seen.len(), durable.seq);
+        }
+        log.close(Timestamp(1_000_000)).unwrap();
+        seen.extend(seqs(&mut reader));
+        assert_eq!(seen, (1..=5_000).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn reading_starts_at_any_seq() {
+    on_every_backend(|options| {
+        let (mut log, _, _) = open(options).unwrap();
+        for _ in 0..60 {
+            append(&mut log, 60, 500);
+        }
+        log.close(Timestamp(1_000_000)).unwrap();
+        for from in [1, 2, 60, 61, 1_799, 3_600] {
+            let mut reader = reader(options, ReadOptions { from: Seq(from), ..Default::default() }).unwrap();
+            let first = reader.next_batch().unwrap().unwrap();
+            assert!(
+                first.batch.first_seq() <= Seq(from) && first.batch.next_seq() > Seq(from),
+                "from {from}"
+            );
+            let rest = seqs(&mut reader);
+            assert_eq!(
+                first.batch.count() as usize + rest.len(),
+                (3_601 - first.batch.first_seq().0) as usize
+            );
+        }
+        let mut beyond = reader(options, ReadOptions { from: Seq(9_999), ..Default::default() }).unwrap();
+        assert!(beyond.next_batch().unwrap().is_none());
+    });
+}
+
+#[test]
+fn the_word_of_the_writer_is_a_watermark() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let (mut log, _, _) = open(&options).unwrap();
+    for _ in 0..5 {
+        append(&mut log, 2, 100);
+        log.drain().unwrap();
+    }
+    let mut reader =
+        reader(&options, ReadOptions { trust: Trust::UpTo(BatchNo(2)), ..Default::default() }).unwrap();
+    assert_eq!(seqs(&mut reader), [1, 2, 3, 4]);
+    reader.trust_up_to(log.durable().batch_no);
+    assert_eq!(seqs(&mut reader), [5, 6, 7, 8, 9, 10]);
+}
+
+#[test]
+fn damage_is_named_by_a_reader_as_by_recovery() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let (mut log, _, _) = open(&options).unwrap();
+    for _ in 0..5 {
+        append(&mut log, 2, 100);
+        log.drain().unwrap();
+    }
+    log.close(Timestamp(1_000)).unwrap();
+    memory.tamper("00000000000000000001.seg", |bytes| bytes[3 * BLOCK + 200] ^= 1);
+    for verify_chain in [true, false] {
+        let mut reader = reader(&options, ReadOptions { verify_chain, ..Default::default() }).unwrap();
+        let read: Vec<_> = reader.batches().collect();
+        assert_eq!(read.len(), 3);
+        match read.last() {
+            Some(Err(ReadError::Scan(ScanError::Damaged { offset, batch, first_seq, .. }))) => {
+                assert_eq!((*offset, *batch, *first_seq), (3 * BLOCK as u64, BatchNo(3), Seq(5)));
+            }
+            _ => panic!("the third batch is damaged"),
+        }
+    }
+}
+
+#[test]
+fn a_segment_that_vanishes_under_a_reader_is_gone_and_says_so() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let (mut log, _, _) = open(&options).unwrap();
+    let mut reader = reader(&options, ReadOptions::default()).unwrap();
+    for _ in 0..40 {
+        append(&mut log, 3, 5_000);
+        log.drain().unwrap();
+    }
+    reader.next_batch().unwrap().unwrap();
+    memory.remove("00000000000000000002.seg").unwrap();
+    let last = reader.batches().last().unwrap();
+    match last {
+        Err(ReadError::SegmentGone { segment, .. }) => assert_eq!(segment.0, 2),
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("it went on"),
+    }
+    let from_the_start = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
+    drop(from_the_start);
+}
+
+#[test]
+fn where_there_is_no_log_there_is_nothing_to_read() {
+    let dir = common::temp();
+    assert!(matches!(Reader::open(dir.path()), Err(ReadError::NotFound { .. })));
+    assert!(matches!(Reader::open(dir.path().join("none")), Err(ReadError::NotFound { .. })));
+}
