@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use downbeat_record::{BatchError, BatchNo, Epoch, SegmentId, Seq};
 
+use crate::recovery::Row;
 use crate::segment::HeaderError;
 
 /// Why the bytes in a directory are not a log that can be gone on with. Nothing was changed.
@@ -141,6 +142,25 @@ pub enum ScanError {
         /// The system's words.
         source: io::Error,
     },
+}
+
+impl ScanError {
+    /// The row of the recovery table that refused; `None` for errors of the system outside the table.
+    pub fn row(&self) -> Option<Row> {
+        Some(match self {
+            Self::Damaged { .. } => Row::H,
+            Self::Unreadable { .. } => Row::I,
+            Self::MissingSegment { .. } => Row::J,
+            Self::ChainBroken { .. } => Row::K,
+            Self::ForeignSegment { .. } => Row::L,
+            Self::Misplaced { .. } => Row::M,
+            Self::NewerFormat { .. } | Self::OtherEncoding { .. } => Row::N,
+            Self::NotAFile { .. } => Row::O,
+            Self::Truncated { .. } => Row::P,
+            Self::ManifestLost { .. } => Row::Q,
+            Self::Io { .. } => return None,
+        })
+    }
 }
 
 /// What stands where a batch should.

@@ -156,12 +156,22 @@ impl Memory {
     }
 
     /// Changes a file behind everybody's back, durably.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such file.
     pub fn tamper(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        assert!(self.tamper_if_there(name, change), "there is no {name}");
+    }
+
+    /// As [`Memory::tamper`]; false when there is no such file.
+    pub fn tamper_if_there(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut state = self.state();
-        let number = state.names[name];
+        let Some(number) = state.names.get(name).copied() else { return false };
         let content = state.files.get_mut(&number).expect("a name stands for a file");
         change(&mut content.bytes);
         content.durable = content.bytes.clone();
+        true
     }
 
     /// The same bytes in a directory of its own: what a copy of the disk would hold.

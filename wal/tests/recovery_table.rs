@@ -1,0 +1,367 @@
+//! One test per row of the recovery table, named after it.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::{append, batch, expect_events, memory_options, open, options, temp};
+use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
+use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
+use downbeat_wal::storage::{File, Storage};
+use downbeat_wal::{BackendChoice, Memory, OpenError, Row, ScanError};
+
+const FIRST: &str = "00000000000000000001.seg";
+const SECOND: &str = "00000000000000000002.seg";
+const THIRD: &str = "00000000000000000003.seg";
+
+/// A log of `batches` batches of three events; 15 of them fill a segment when `len` is 5000.
+fn log_of(batches: u64, len: usize) -> Memory {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    for _ in 0..batches {
+        append(&mut log, 3, len);
+        log.drain().unwrap();
+    }
+    drop(log);
+    memory
+}
+
+fn refused(memory: &Memory) -> ScanError {
+    match open(&memory_options(memory)) {
+        Err(OpenError::Scan(error)) => error,
+        Err(other) => panic!("another error: {other}"),
+        Ok((_, recovered, _)) => panic!("opened with row {}", recovered.row),
+    }
+}
+
+fn row_of(memory: &Memory) -> Row {
+    let (log, recovered, _) = open(&memory_options(memory)).unwrap();
+    drop(log);
+    recovered.row
+}
+
+#[test]
+fn row_a_a_fresh_directory_becomes_a_log() {
+    let memory = Memory::new();
+    assert_eq!(row_of(&memory), Row::A);
+}
+
+#[test]
+fn row_a_a_creation_cut_short_at_any_step_is_begun_again() {
+    for step in [Step::Create, Step::Allocate, Step::Write, Step::Sync, Step::Rename, Step::SyncDir] {
+        for after in 0..4 {
+            let memory = Memory::new();
+            memory.fail(Fault { step, after, times: u64::MAX, outcome: Outcome::Errno(5) });
+            let _ = open(&memory_options(&memory));
+            memory.power_cut(|_| Fate::Lost);
+            let (mut log, recovered, _) = open(&memory_options(&memory)).unwrap();
+            assert!(matches!(recovered.row, Row::A | Row::B), "{step:?} {after}: {}", recovered.row);
+            append(&mut log, 1, 8);
+            log.drain().unwrap();
+        }
+    }
+}
+
+#[test]
+fn row_b_a_log_without_batches_is_empty() {
+    let memory = Memory::new();
+    drop(open(&memory_options(&memory)).unwrap());
+    assert_eq!(row_of(&memory), Row::B);
+}
+
+#[test]
+fn row_b_a_header_without_batches_is_used_again() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    memory.hold(true);
+    log.append(&mut batch(Seq(1), 3, 100)).unwrap();
+    std::mem::forget(log);
+    memory.power_cut(|write| if write.offset == 0 { Fate::Kept } else { Fate::Lost });
+    let (mut log, recovered, _) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::B);
+    append(&mut log, 3, 100);
+    log.drain().unwrap();
+    drop(log);
+    expect_events(&open(&memory_options(&memory)).unwrap().2, 3, 100);
+    assert!(memory.bytes(FIRST).unwrap()[..8] == *b"DOWNBEAT", "the first segment was used");
+}
+
+#[test]
+fn row_c_behind_a_closed_log_nothing_is_read() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 3, 100);
+    log.close(Timestamp(100)).unwrap();
+    assert_eq!(row_of(&memory), Row::C);
+}
+
+#[test]
+fn row_d_zeros_behind_the_kept_batches_are_no_cut() {
+    let memory = log_of(20, 5_000);
+    let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!((recovered.row, recovered.cut), (Row::D, None));
+    expect_events(&kept, 60, 5_000);
+}
+
+#[test]
+fn row_e_a_torn_batch_is_cut_and_noted_in_a_new_segment() {
+    let memory = log_in_flight(&[Fate::Torn(vec![Sector::New; 3])], 2_000);
+    let (mut log, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::E);
+    expect_events(&kept, 9, 2_000);
+    let cut = recovered.cut.unwrap();
+    assert_eq!((cut.kept, cut.kept_seq, cut.row.as_str()), (BatchNo(3), Seq(9), "E"));
+    assert_eq!((cut.segment.as_deref(), cut.offset), (Some(FIRST), 7 * BLOCK as u64));
+    let before = memory.bytes(FIRST).unwrap();
+    append(&mut log, 3, 2_000);
+    log.drain().unwrap();
+    drop(log);
+    let (_, _, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(kept.batches[3].0, BatchKind::Recovery);
+    expect_events(&kept, 12, 2_000);
+    assert!(memory.bytes(FIRST).unwrap() == before, "the old segment is as it was");
+}
+
+#[test]
+fn row_f_whole_batches_behind_a_gap_are_cut() {
+    let memory = log_in_flight(&[Fate::Lost, Fate::Kept, Fate::Kept], 2_000);
+    let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::F);
+    assert_eq!(recovered.cut.unwrap().dropped, [BatchNo(5), BatchNo(6)]);
+    expect_events(&kept, 9, 2_000);
+}
+
+#[test]
+fn row_g_a_torn_header_of_the_next_segment_is_the_end() {
+    let memory = log_of(15, 5_000);
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    memory.hold(true);
+    append(&mut log, 3, 5_000);
+    std::mem::forget(log);
+    memory.power_cut(|write| {
+        let header = write.offset == 0 && write.file == SECOND;
+        // Half a sector of the header's 256 bytes cannot be; garbage in the sector can.
+        if header { Fate::Torn(vec![Sector::Garbage]) } else { Fate::Lost }
+    });
+    let (mut log, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::G);
+    expect_events(&kept, 45, 5_000);
+    append(&mut log, 3, 5_000);
+    log.drain().unwrap();
+    drop(log);
+    expect_events(&open(&memory_options(&memory)).unwrap().2, 48, 5_000);
+}
+
+#[test]
+fn row_h_damage_at_or_before_a_durable_mark_is_refused() {
+    let memory = log_of(20, 5_000);
+    memory.tamper(FIRST, |bytes| bytes[BLOCK + 500] ^= 1);
+    let error = refused(&memory);
+    assert_eq!(error.row(), Some(Row::H));
+    let text = error.to_string();
+    assert!(text.contains(FIRST) && text.contains("byte 4096") && text.contains("batch 1"), "{text}");
+}
+
+#[test]
+fn row_h_a_rotten_or_zeroed_header_before_acknowledged_batches_is_refused() {
+    for zero in [false, true] {
+        let memory = log_of(40, 5_000);
+        memory.tamper(SECOND, |bytes| if zero { bytes[..BLOCK].fill(0) } else { bytes[70] ^= 1 });
+        let error = refused(&memory);
+        assert_eq!(error.row(), Some(Row::H), "zeroed {zero}: {error}");
+    }
+    // Also where the segment is the last one: its own batches say that its first ones were durable.
+    for zero in [false, true] {
+        let memory = log_of(20, 5_000);
+        memory.tamper(SECOND, |bytes| if zero { bytes[..BLOCK].fill(0) } else { bytes[70] ^= 1 });
+        assert_eq!(refused(&memory).row(), Some(Row::H), "zeroed {zero}");
+    }
+}
+
+#[test]
+fn row_i_a_read_error_is_refused_wherever_it_happens() {
+    let memory = log_of(20, 5_000);
+    for after in 0..12 {
+        memory.fail(Fault { step: Step::Read, after, times: 1, outcome: Outcome::Errno(5) });
+        assert_eq!(refused(&memory).row(), Some(Row::I), "read {after}");
+        memory.heal();
+    }
+}
+
+#[test]
+fn row_j_a_missing_segment_is_refused() {
+    for missing in [FIRST, SECOND] {
+        let memory = log_of(40, 5_000);
+        memory.remove(missing).unwrap();
+        assert_eq!(refused(&memory).row(), Some(Row::J), "{missing}");
+    }
+    // The last one in use: the manifest knows it.
+    let memory = log_of(40, 5_000);
+    drop(open(&memory_options(&memory)).unwrap());
+    memory.remove(THIRD).unwrap();
+    assert_eq!(refused(&memory).row(), Some(Row::J));
+}
+
+#[test]
+fn row_k_a_segment_with_another_past_is_refused() {
+    let memory = log_of(40, 5_000);
+    let other = log_of(40, 4_999);
+    let spliced = other.bytes(SECOND).unwrap();
+    // The same log id, as a copy of the log would have it.
+    memory.tamper(SECOND, |bytes| *bytes = spliced);
+    assert_eq!(refused(&memory).row(), Some(Row::K));
+}
+
+#[test]
+fn row_l_a_segment_of_another_log_is_refused() {
+    let memory = log_of(20, 5_000);
+    let other = Memory::new();
+    other.random().unwrap();
+    let (mut log, _, _) = open(&memory_options(&other)).unwrap();
+    append(&mut log, 3, 100);
+    log.drain().unwrap();
+    let foreign = other.bytes(FIRST).unwrap();
+    memory.tamper(SECOND, |bytes| *bytes = foreign);
+    assert_eq!(refused(&memory).row(), Some(Row::L));
+}
+
+#[test]
+fn row_m_a_segment_under_a_wrong_name_is_refused() {
+    let memory = log_of(40, 5_000);
+    memory.rename(SECOND, "00000000000000000007.seg").unwrap();
+    assert_eq!(refused(&memory).row(), Some(Row::M));
+}
+
+#[test]
+fn row_n_a_newer_major_version_is_refused() {
+    let memory = log_of(20, 5_000);
+    memory.tamper(SECOND, |bytes| bytes[8] = 2);
+    let error = refused(&memory);
+    assert_eq!(error.row(), Some(Row::N));
+    assert!(error.to_string().contains("newer"), "{error}");
+}
+
+#[test]
+fn row_n_another_fingerprint_is_refused() {
+    let memory = log_of(1, 100);
+    memory.tamper(FIRST, |bytes| {
+        bytes[136] ^= 1;
+        let crc = crc32c::crc32c(&bytes[..252]);
+        bytes[252..256].copy_from_slice(&crc.to_le_bytes());
+    });
+    assert_eq!(refused(&memory).row(), Some(Row::N));
+}
+
+#[test]
+fn row_o_a_link_is_not_followed() {
+    let dir = temp();
+    let options = options(dir.path(), BackendChoice::Blocking);
+    drop(open(&options).unwrap());
+    std::os::unix::fs::symlink("/dev/null", dir.path().join("00000000000000000099.seg")).unwrap();
+    match open(&options) {
+        Err(OpenError::Scan(error)) => assert_eq!(error.row(), Some(Row::O)),
+        other => panic!("{:?}", other.map(|(_, recovered, _)| recovered)),
+    }
+}
+
+#[test]
+fn row_p_a_truncated_segment_is_refused() {
+    let memory = log_of(1, 100);
+    memory.tamper(FIRST, |bytes| bytes.truncate(3 * BLOCK));
+    assert_eq!(refused(&memory).row(), Some(Row::P));
+}
+
+#[test]
+fn row_q_a_lost_manifest_is_refused_only_where_it_leaves_a_doubt() {
+    let memory = log_of(40, 5_000);
+    for slot in ["MANIFEST.0", "MANIFEST.1"] {
+        memory.tamper_if_there(slot, |bytes| bytes[20] ^= 1);
+    }
+    let copy = memory.copy();
+    let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    expect_events(&kept, 120, 5_000);
+    assert_eq!(recovered.notices.len(), 1);
+    copy.remove(FIRST).unwrap();
+    assert_eq!(refused(&copy).row(), Some(Row::Q));
+}
+
+#[test]
+fn one_torn_manifest_slot_costs_nothing() {
+    for slot in ["MANIFEST.0", "MANIFEST.1"] {
+        let memory = log_of(5, 100);
+        drop(open(&memory_options(&memory)).unwrap());
+        memory.tamper(slot, |bytes| bytes[20] ^= 1);
+        let (_, _, kept) = open(&memory_options(&memory)).unwrap();
+        expect_events(&kept, 15, 100);
+    }
+}
+
+#[test]
+fn what_a_later_epoch_cut_stays_cut_even_when_it_reads_well_again() {
+    // A killed process had a batch in flight; it reached the disk only after the next writer had recovered.
+    let memory = log_in_flight(&[Fate::Kept], 2_000);
+    let late = memory.bytes(FIRST).unwrap();
+    let memory = log_in_flight(&[Fate::Lost], 2_000);
+    let (mut log, _, kept) = open(&memory_options(&memory)).unwrap();
+    expect_events(&kept, 9, 2_000);
+    append(&mut log, 1, 2_000);
+    log.drain().unwrap();
+    drop(log);
+    memory.tamper(FIRST, |bytes| *bytes = late);
+    let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    expect_events(&kept, 10, 2_000);
+    assert_eq!(recovered.row, Row::D);
+}
+
+#[test]
+fn a_batch_that_a_later_epoch_had_kept_is_missed() {
+    let memory = log_of(3, 2_000);
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 1, 2_000);
+    log.drain().unwrap();
+    drop(log);
+    // The third batch has no mark of its own epoch behind it.
+    memory.tamper(FIRST, |bytes| bytes[5 * BLOCK + 300] ^= 1);
+    assert_eq!(refused(&memory).row(), Some(Row::H));
+}
+
+#[test]
+fn a_crash_in_the_middle_of_recovery_changes_nothing() {
+    for step in [Step::Write, Step::Sync, Step::SyncDir, Step::Create, Step::Rename] {
+        for after in 0..6 {
+            let memory = log_in_flight(&[Fate::Lost, Fate::Kept], 2_000);
+            memory.fail(Fault { step, after, times: u64::MAX, outcome: Outcome::Errno(5) });
+            let _ = open(&memory_options(&memory));
+            memory.power_cut(|_| Fate::Torn(vec![Sector::New]));
+            let (mut log, recovered, kept) = open(&memory_options(&memory)).unwrap();
+            assert_eq!(recovered.row, Row::F, "{step:?} {after}");
+            expect_events(&kept, 9, 2_000);
+            append(&mut log, 1, 2_000);
+            log.drain().unwrap();
+        }
+    }
+}
+
+/// Three acknowledged batches and one more in flight per fate.
+fn log_in_flight(fates: &[Fate], len: usize) -> Memory {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    for _ in 0..3 {
+        append(&mut log, 3, len);
+        log.drain().unwrap();
+    }
+    memory.hold(true);
+    for _ in fates {
+        append(&mut log, 3, len);
+    }
+    std::mem::forget(log);
+    let mut fates = fates.iter().cloned();
+    memory.power_cut(|write| {
+        if write.file.ends_with(".seg") { fates.next().unwrap_or(Fate::Lost) } else { Fate::Lost }
+    });
+    memory
+}
+
+/// So that the seam stays object safe.
+#[allow(dead_code)]
+fn seam(_: Arc<dyn Storage>, _: Arc<dyn File>) {}
