@@ -108,7 +108,8 @@ impl Driver {
         }
         self.sequencer.durable(durable);
         self.actors.durable(durable);
-        while let Some(batch) = self.unpublished.pop_front_if(|batch| batch.next_seq().0 - 1 <= durable.0) {
+        while self.unpublished.front().is_some_and(|batch| batch.next_seq() <= durable.next()) {
+            let Some(batch) = self.unpublished.pop_front() else { break };
             self.shared.tail.publish(&batch);
         }
         self.shared.set_durable(durable);

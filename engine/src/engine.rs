@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind};
 use crate::history::LogHistory;
 use crate::metrics::Metrics;
 use crate::options::Options;
-use crate::recover::Recovery;
+use crate::recover::{Bound, Recovery};
 use crate::shared::{Cause, Shared};
 use crate::submit::Submission;
 use crate::subscribe::Subscription;
@@ -224,7 +224,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
     let (mut log, recovered) = Log::open(&log_options, |batch| recovery.visit(batch)).map_err(open_error)?;
     let bound = recovery.bind(&flow, &options.events);
-    let (kinds, submitted, grew) = bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
+    let Bound { kinds, submitted, grew } = bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
     if grew {
         let body = recovery.contracts.to_json();
         let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);

@@ -12,6 +12,16 @@ use downbeat_sequencer::{IdempotencyWindow, Settings};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
+/// The numbers that a log gives to the event types of a program.
+pub(crate) struct Bound {
+    /// For the flow.
+    pub(crate) kinds: Arc<Kinds>,
+    /// For those who submit.
+    pub(crate) submitted: Vec<(TypeId, Kind)>,
+    /// The table has contracts that the log has not seen.
+    pub(crate) grew: bool,
+}
+
 /// Gathers state while the log shows its batches in order.
 pub(crate) struct Recovery {
     pub(crate) window: IdempotencyWindow,
@@ -55,13 +65,12 @@ impl Recovery {
         self.last_seq = Seq(batch.next_seq().0 - 1);
     }
 
-    /// Gives numbers to the contracts of a flow and of the events declared besides; true when the table grew and
-    /// has to be logged.
+    /// Gives numbers to the contracts of a flow and of the events declared besides.
     pub(crate) fn bind(
         &mut self,
         flow: &Flow,
         events: &[EventType],
-    ) -> Result<(Arc<Kinds>, Vec<(TypeId, Kind)>, bool), ContractError> {
+    ) -> Result<Bound, ContractError> {
         let before = self.contracts.len();
         let contracts = &mut self.contracts;
         let kinds = flow.bind(|contract: Contract| contracts.register(contract))?;
@@ -69,6 +78,6 @@ impl Recovery {
         for one in flow.event_types().iter().chain(events) {
             submitted.push((one.type_id, contracts.register(one.contract())?));
         }
-        Ok((kinds, submitted, contracts.len() > before))
+        Ok(Bound { kinds, submitted, grew: contracts.len() > before })
     }
 }

@@ -67,7 +67,7 @@ impl Subscription {
                     self.reader = None;
                     batch
                 }
-                None => self.from_log()?,
+                None => self.read_log()?,
             };
             let place = batch.records().place();
             self.current = Some((batch, place));
@@ -119,7 +119,7 @@ impl Subscription {
     }
 
     /// The batch that holds the next event, from the log.
-    fn from_log(&mut self) -> Result<Arc<Batch>, Error> {
+    fn read_log(&mut self) -> Result<Arc<Batch>, Error> {
         let io = |error| Error::because(ErrorKind::Io, error);
         let mut source = match self.reader.take() {
             Some(reader) => reader,

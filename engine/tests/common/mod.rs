@@ -1,0 +1,130 @@
+//! A small bank, and ways to open it.
+#![allow(dead_code, unreachable_pub)]
+
+use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex};
+
+use downbeat::{
+    Context, Delivery, Engine, Event, Flow, Key, Leaf, LeafError, Nothing, Options, Out, Reject, Seq, Stage,
+};
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Moved", version = 1, crate = downbeat::record)]
+pub struct Moved {
+    pub cents: i64,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Reached", version = 1, crate = downbeat::record)]
+pub struct Reached {
+    pub balance: i64,
+}
+
+/// One balance per account; says when it passes a hundred more.
+pub struct Balance;
+
+impl Stage for Balance {
+    type State = i64;
+    type Output = Reached;
+
+    fn apply(&self, balance: &mut i64, event: &Context<'_>, out: &mut Out<'_, Reached>) -> Result<(), Reject> {
+        let Some(moved) = event.event::<Moved>()? else { return Ok(()) };
+        let before = *balance;
+        *balance = balance.checked_add(moved.cents.to_native()).ok_or_else(|| Reject::new("overflow"))?;
+        if *balance < 0 {
+            return Err(Reject::new("the account would be overdrawn"));
+        }
+        if *balance / 100 > before / 100 {
+            out.send(&Reached { balance: *balance })?;
+            out.emit(&Reached { balance: *balance })?;
+        }
+        Ok(())
+    }
+}
+
+/// Counts what is reached, over all accounts; waits at a gate that a test may close.
+#[derive(Clone, Default)]
+pub struct Count {
+    pub gate: Gate,
+}
+
+impl Stage for Count {
+    type State = u64;
+    type Output = Nothing;
+
+    fn apply(&self, count: &mut u64, event: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        self.gate.pass();
+        if event.input::<Reached>()?.is_some() {
+            *count += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Open unless closed.
+#[derive(Clone, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn close(&self) {
+        *self.0.0.lock().unwrap() = true;
+    }
+
+    pub fn open(&self) {
+        *self.0.0.lock().unwrap() = false;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let mut closed = self.0.0.lock().unwrap();
+        while *closed {
+            closed = self.0.1.wait(closed).unwrap();
+        }
+    }
+}
+
+/// Notes what was delivered, and how far the log was durable then.
+#[derive(Clone, Default)]
+pub struct Notes(pub Arc<Mutex<Vec<(Seq, i64)>>>);
+
+impl Leaf for Notes {
+    fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+        let reached = delivery.value::<Reached>().map_err(|error| LeafError::new(error.to_string()))?;
+        self.0.lock().unwrap().push((delivery.seq, reached.balance.to_native()));
+        Ok(())
+    }
+}
+
+pub fn flow(count: Count, notes: Notes) -> Flow {
+    Flow::named("bank")
+        .stage("balance", Balance)
+        .on::<Moved>()
+        .on::<Reached>()
+        .emits::<Reached>()
+        .stage("count", count)
+        .global()
+        .on::<Reached>()
+        .after(["balance"])
+        .leaf("notes", notes)
+        .after(["balance"])
+        .build()
+        .expect("the flow is sound")
+}
+
+pub fn options(dir: &Path) -> Options {
+    let mut options = Options::new(dir);
+    options.log.segment_bytes = 8 << 20;
+    options
+}
+
+pub fn open(dir: &Path) -> Engine {
+    Engine::open(options(dir), flow(Count::default(), Notes::default())).expect("the engine opens")
+}
+
+pub fn total(engine: &Engine) -> i64 {
+    engine.fold_states::<Balance, i64>("balance", 0, |sum, _: Key, balance| sum + balance).expect("the stage is there")
+}
+
+pub fn reached(engine: &Engine) -> u64 {
+    engine.fold_states::<Count, u64>("count", 0, |sum, _: Key, count| sum + count).expect("the stage is there")
+}

@@ -1,0 +1,144 @@
+//! Open, submit, close, open again: what is acknowledged stays, and the states come back.
+
+mod common;
+
+use common::{Count, Moved, Notes, flow, open, options, reached, total};
+use downbeat::{Ack, Engine, ErrorKind, Event, IdempotencyKey, Key, Seq};
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_close_and_after_a_drop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = 0;
+    for round in 0..4u64 {
+        let engine = open(dir.path());
+        assert_eq!(total(&engine), expected, "round {round}");
+        let last = engine.opened().last_seq;
+        for n in 0..50 {
+            let receipt = engine.submit(&Moved { cents: 30 }).key(Key(n % 5 + 1)).wait().unwrap();
+            assert!(receipt.seq > last && !receipt.duplicate);
+            expected += 30;
+        }
+        if round % 2 == 0 {
+            engine.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn opening_and_closing_adds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    for n in 0..200 {
+        engine.submit(&Moved { cents: 70 }).key(Key(n % 7 + 1)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    let (last, total_before, count) = {
+        let engine = open(dir.path());
+        (engine.opened().last_seq, total(&engine), reached(&engine))
+    };
+    assert!(last > Seq(200), "the events that stages emitted are in the log as well");
+    assert!(count > 0);
+    for _ in 0..3 {
+        let engine = open(dir.path());
+        assert_eq!(engine.opened().last_seq, last);
+        assert_eq!((total(&engine), reached(&engine)), (total_before, count));
+        engine.close().unwrap();
+    }
+}
+
+#[test]
+fn an_event_under_a_known_key_changes_nothing_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = IdempotencyKey::of("payment 1");
+    let first = {
+        let engine = open(dir.path());
+        let first = engine.submit(&Moved { cents: 5 }).key(Key(1)).idempotency_key(key).wait().unwrap();
+        let again = engine.submit(&Moved { cents: 5 }).key(Key(1)).idempotency_key(key).wait().unwrap();
+        assert_eq!((again.seq, again.timestamp, again.duplicate), (first.seq, first.timestamp, true));
+        let other = engine.submit(&Moved { cents: 6 }).key(Key(1)).idempotency_key(key).wait().unwrap_err();
+        assert_eq!((other.kind(), other.seq()), (ErrorKind::Conflict, Some(first.seq)));
+        engine.close().unwrap();
+        first
+    };
+    let engine = open(dir.path());
+    let again = engine.submit(&Moved { cents: 5 }).key(Key(1)).idempotency_key(key).wait().unwrap();
+    assert_eq!((again.seq, again.timestamp, again.duplicate), (first.seq, first.timestamp, true));
+    assert_eq!(total(&engine), 5);
+}
+
+#[test]
+fn a_rejected_event_leaves_no_trace_but_its_rejection() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let engine = open(dir.path());
+        engine.submit(&Moved { cents: 10 }).key(Key(1)).wait().unwrap();
+        let bad = engine.submit(&Moved { cents: -50 }).key(Key(1)).wait().unwrap();
+        engine.submit(&Moved { cents: 1 }).key(Key(1)).wait().unwrap();
+        assert_eq!(total(&engine), 11);
+        let mut events = engine.subscribe(Seq(1));
+        let rejection = loop {
+            let event = events.next_blocking().unwrap().expect("the engine is open");
+            if Some(event.record().fields.kind) == engine.kind_of::<downbeat::Rejected>() {
+                break event;
+            }
+        };
+        let rejected = rejection.view::<downbeat::Rejected>().unwrap();
+        assert_eq!(rejected.stage.as_str(), "balance");
+        assert_eq!(rejected.reason.as_str(), "the account would be overdrawn");
+        assert_eq!(rejection.record().fields.causation, bad.seq);
+        engine.close().unwrap();
+    }
+    assert_eq!(total(&open(dir.path())), 11);
+}
+
+#[test]
+fn a_second_opener_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let _first = open(dir.path());
+    let second = Engine::open(options(dir.path()), flow(Count::default(), Notes::default())).unwrap_err();
+    assert_eq!(second.kind(), ErrorKind::Locked);
+    assert!(second.to_string().contains("LOCK"), "{second}");
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Unknown", version = 1, crate = downbeat::record)]
+struct Unknown {
+    n: u8,
+}
+
+#[test]
+fn what_cannot_be_submitted_is_refused_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let undeclared = engine.submit(&Unknown { n: 1 }).wait().unwrap_err();
+    assert_eq!(undeclared.kind(), ErrorKind::Invalid);
+    assert!(undeclared.to_string().contains("`bank.Unknown` v1 is not declared"), "{undeclared}");
+    let reserved = engine.submit(&Moved { cents: 1 }).source(downbeat::SourceId(0x8000_0001)).wait().unwrap_err();
+    assert_eq!(reserved.kind(), ErrorKind::Invalid);
+    engine.close().unwrap();
+    let closed = engine.submit(&Moved { cents: 1 }).wait().unwrap_err();
+    assert_eq!(closed.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thousands_of_tasks_submit_at_once_and_each_gets_its_own_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = std::sync::Arc::new(open(dir.path()));
+    let tasks: Vec<_> = (0..2_000u64)
+        .map(|n| {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let ack = if n % 2 == 0 { Ack::Durable } else { Ack::Ordered };
+                engine.submit(&Moved { cents: 1 }).key(Key(n % 10 + 1)).ack(ack).await.unwrap().seq
+            })
+        })
+        .collect();
+    let mut seqs = Vec::new();
+    for task in tasks {
+        seqs.push(task.await.unwrap());
+    }
+    seqs.sort_unstable();
+    seqs.dedup();
+    assert_eq!(seqs.len(), 2_000);
+    engine.close().unwrap();
+}
