@@ -11,7 +11,8 @@
 //! ```
 //!
 //! The zeros matter: a write into space that was only reserved makes the filesystem convert it on every sync,
-//! which doubles the time of a small commit. They are paced, because an unpaced fill disturbs the writer.
+//! which doubles the time of a small commit. They are paced, because an unpaced fill disturbs the writer, as long
+//! as a segment is ready: a writer that has used up the last one would wait, so then there is no pace.
 //!
 //! A full disk is met here, before any seq is assigned: [`Pool::state`] says why there is no segment, and the
 //! preparation is tried again until it succeeds. The same thread writes the manifest, which the hot thread only
@@ -255,11 +256,12 @@ impl Shared {
         file.sync_data()
     }
 
-    /// Waits until `bytes` may have been written since `begun`; true when the log is being closed.
+    /// Waits until `bytes` may have been written since `begun`, unless the writer has nothing left: then it would
+    /// wait itself. True when the log is being closed.
     fn pause(&self, begun: Instant, bytes: u64) -> bool {
         let due = Duration::from_secs_f64(bytes as f64 / self.zero_fill_bytes_per_second as f64);
         let mut state = self.state();
-        while !state.closing {
+        while !state.closing && !state.ready.is_empty() {
             let Some(rest) = due.checked_sub(begun.elapsed()).filter(|rest| !rest.is_zero()) else { break };
             let woken = self.changed.wait_timeout(state, rest);
             state = woken.unwrap_or_else(PoisonError::into_inner).0;

@@ -1,7 +1,7 @@
 //! Reading a log: from its start or from a seq, finished or while it is being written, in any process.
 //!
 //! A reader takes no lock and changes nothing. It goes over the same bytes with the same code as recovery
-//! ([`crate::scan`]), and checks checksums always and the chain unless told not to.
+//! (`scan.rs`), and checks checksums always and the chain unless told not to.
 //!
 //! A batch that reads well may still be cut by a recovery, if it was never acknowledged. By default a reader
 //! therefore gives out only batches that something behind them, or the manifest, says were durable

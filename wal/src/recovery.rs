@@ -9,7 +9,7 @@
 //!
 //! Nothing is written here, so a crash during recovery leaves what was there, and the next recovery finds the
 //! same. A cut needs no change to the files either: the writer goes on in a *new* segment with a higher epoch,
-//! and the header of that segment says where the cut is ([`Row`] and the limit in [`walk`]).
+//! and the header of that segment says where the cut is ([`Row`] and the limit in `walk`).
 
 use std::collections::VecDeque;
 use std::error::Error;

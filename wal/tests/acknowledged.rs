@@ -1,5 +1,6 @@
 //! What was called durable is there afterwards.
 
+#[path = "common/log.rs"]
 mod common;
 
 use common::{append, expect_events, on_every_backend, open};

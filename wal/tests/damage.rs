@@ -1,5 +1,6 @@
 //! Damage to acknowledged data is never taken for a torn tail: the log is refused, and the place is named.
 
+#[path = "common/log.rs"]
 mod common;
 
 use common::{append, memory_options, open};

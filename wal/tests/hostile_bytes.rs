@@ -1,5 +1,6 @@
 //! Whatever lies in the directory, opening and reading end, and never with a panic or a wrong event.
 
+#[path = "common/log.rs"]
 mod common;
 
 use std::sync::Arc;

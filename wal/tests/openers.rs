@@ -1,9 +1,11 @@
 //! One writer at a time, each with a higher epoch; what lies around in the directory.
 
+#[path = "common/log.rs"]
 mod common;
 
 use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
 use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
+use downbeat_wal::storage::Storage;
 use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
@@ -56,6 +58,29 @@ fn an_idle_reopen_uses_no_segment() {
         expect_events(&kept, 2, 8);
         assert_eq!(recovered.row, Row::D);
     });
+}
+
+#[test]
+fn prepared_segments_of_an_earlier_open_are_used() {
+    let memory = Memory::new();
+    for round in 0..20u64 {
+        let (mut log, _, kept) = open(&memory_options(&memory)).unwrap();
+        expect_events(&kept, round, 8);
+        append(&mut log, 1, 8);
+        log.drain().unwrap();
+        drop(log);
+        let segments =
+            memory.list().unwrap().iter().filter(|entry| entry.name.ends_with(".seg")).count() as u64;
+        assert!(segments <= round + 1 + 2, "{segments} segments after {round} rounds");
+    }
+    // Another size of segment from here on: the prepared ones do not fit and are made anew.
+    let options = Options { segment_bytes: 512 << 10, ..memory_options(&memory) };
+    for round in 20..24 {
+        let (mut log, _, kept) = open(&options).unwrap();
+        expect_events(&kept, round, 8);
+        append(&mut log, 1, 8);
+        log.drain().unwrap();
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! After the first failure nothing is acknowledged any more, whatever the disk says later.
 
+#[path = "common/log.rs"]
 mod common;
 
 use common::{append, batch, expect_events, memory_options, open};

@@ -1,5 +1,6 @@
 //! Reading beside the writer: nothing that could be cut, no gap, no duplicate.
 
+#[path = "common/log.rs"]
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! One test per row of the recovery table, named after it.
 
+#[path = "common/log.rs"]
 mod common;
 
 use std::sync::Arc;

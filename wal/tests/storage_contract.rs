@@ -1,5 +1,6 @@
 //! The promises of the storage seam, run against every implementation of it.
 
+#[path = "common/log.rs"]
 mod common;
 
 use std::collections::BTreeMap;

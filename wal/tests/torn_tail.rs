@@ -1,5 +1,6 @@
 //! What was in flight at a power cut is cut, and nothing else: any part of it may have reached the disk.
 
+#[path = "common/log.rs"]
 mod common;
 
 use common::{Kept, append, batch, expect_events, fill, memory_options, open};

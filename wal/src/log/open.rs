@@ -66,7 +66,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
     if outcome.row == Row::A && !options.create {
         return Err(OpenError::NotFound { dir: options.dir.clone() });
     }
-    settle(&*storage, &outcome)?;
+    settle(&*storage, &settings, &outcome)?;
 
     let log_id = match outcome.log_id {
         Some(log_id) => log_id,
@@ -174,14 +174,15 @@ fn lock(storage: &dyn Storage, options: &Options) -> Result<Box<dyn Lock>, OpenE
 
 /// Makes durable what is kept: it may have been written by a process that died before it could sync, and from
 /// here on the manifest says that it is durable.
-fn settle(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
+fn settle(storage: &dyn Storage, settings: &Settings, outcome: &Outcome) -> Result<(), OpenError> {
     if outcome.row == Row::C {
         return Ok(());
     }
     let Some(last) = outcome.kept.last_segment else { return Ok(()) };
-    // The batches in flight at a crash reach back over one roll at most where segments hold more than a
-    // pipeline; two files more cost nothing.
-    for id in outcome.oldest.0.max(last.0.saturating_sub(2))..=last.0 {
+    // A segment holds at least three batches, so what was in flight at a crash reaches back over as many rolls as
+    // this; files with nothing to sync cost next to nothing.
+    let reach = settings.depth as u64 / 3 + 2;
+    for id in outcome.oldest.0.max(last.0.saturating_sub(reach))..=last.0 {
         let name = names::segment(SegmentId(id));
         let synced = storage.open(&name, Access::Read).and_then(|file| file.sync_data());
         synced.map_err(|source| io_error(storage, "sync", &name, source))?;

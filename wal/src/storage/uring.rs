@@ -10,7 +10,7 @@
 //! 3. dropping the queue waits for every completion; what does not complete is leaked, never freed.
 //!
 //! The ring starts disabled: it is bound to a thread (`SINGLE_ISSUER`) when that thread first submits or waits,
-//! and from then on may do nothing but the four operations listed in [`restrict`]. A queue that was opened on
+//! and from then on may do nothing but the four operations listed in `restrict`. A queue that was opened on
 //! one thread can thus be moved to another before its first use.
 //! `DEFER_TASKRUN` and `SQPOLL` are not used: both were measured to be worse on small machines.
 #![allow(unsafe_code)]
