@@ -21,7 +21,7 @@ use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::requests::Requests;
 use crate::settings::Settings;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 
 /// A flow that runs on actors.
 pub struct Actors {
@@ -182,10 +182,8 @@ impl Actors {
     /// Moves the durable watermark: leaves may deliver what follows from events up to it.
     pub fn durable(&self, upto: Seq) {
         self.shared.durable.set(upto);
-        // Pairs with the fence in `LeafWorker::limit`.
-        fence(Ordering::SeqCst);
         for leaf in &self.shared.blueprint.leaves {
-            if leaf.node.gated.load(Ordering::Relaxed) && leaf.node.gated.swap(false, Ordering::AcqRel) {
+            if leaf.node.gated.take() {
                 leaf.node.bell.ring();
             }
         }

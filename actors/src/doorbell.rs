@@ -47,3 +47,7 @@ impl Doorbell {
         self.rung.swap(false, Ordering::AcqRel);
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "loom_doorbell.rs"]
+mod loom_doorbell;

@@ -22,8 +22,8 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::node::Node;
-use crate::sync::{AtomicBool, Ordering, fence};
 use crate::token::Token;
+use crate::waiting::Waiting;
 
 /// Bytes of a word, the unit of the value ring and the alignment of an archive.
 const WORD: usize = size_of::<u128>();
@@ -42,7 +42,7 @@ pub(crate) fn lane(size: LaneSize, stages: usize, from: &Arc<Node>, to: &Arc<Nod
     let need_words = stages * (OUTPUT_BYTES_MAX.div_ceil(WORD) + PREFIX_WORDS);
     let (tokens_out, tokens_in) = RingBuffer::new(size.tokens.max(stages));
     let (values_out, values_in) = RingBuffer::new((size.value_bytes / WORD).max(need_words));
-    let starved = Arc::new(AtomicBool::new(false));
+    let starved = Arc::new(Waiting::default());
     (
         LaneOut {
             tokens: tokens_out,
@@ -60,7 +60,7 @@ pub(crate) fn lane(size: LaneSize, stages: usize, from: &Arc<Node>, to: &Arc<Nod
 pub(crate) struct LaneOut {
     tokens: Producer<Token>,
     values: Producer<u128>,
-    starved: Arc<AtomicBool>,
+    starved: Arc<Waiting>,
     pub(crate) to: Arc<Node>,
     need_tokens: usize,
     need_words: usize,
@@ -70,13 +70,7 @@ impl LaneOut {
     /// True when whatever one event sends fits. When false, the receiver will ring once it made room.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
-        if self.fits() {
-            return true;
-        }
-        self.starved.store(true, Ordering::Relaxed);
-        // Pairs with the fence in `relieve`: either the receiver sees the flag, or this sees the room it made.
-        fence(Ordering::SeqCst);
-        self.fits()
+        self.fits() || self.starved.unless(|| self.fits())
     }
 
     #[inline]
@@ -120,7 +114,7 @@ impl LaneOut {
 pub(crate) struct LaneIn {
     tokens: Consumer<Token>,
     values: Consumer<u128>,
-    starved: Arc<AtomicBool>,
+    starved: Arc<Waiting>,
     pub(crate) from: Arc<Node>,
 }
 
@@ -162,9 +156,7 @@ impl LaneIn {
     /// Rings the sender if it stopped for want of room; called after taking.
     #[inline]
     pub(crate) fn relieve(&self) {
-        // Pairs with the fence in `has_room`.
-        fence(Ordering::SeqCst);
-        if self.starved.load(Ordering::Relaxed) && self.starved.swap(false, Ordering::AcqRel) {
+        if self.starved.take() {
             self.from.bell.ring();
         }
     }

@@ -9,7 +9,7 @@ use crate::faults::{Fault, Faults};
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
 use crate::order::OrderBell;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::worker::Progress;
 
 /// Deliveries before a leaf lets others have the thread.
@@ -122,9 +122,7 @@ impl LeafWorker {
         let passed = self.lanes.iter().map(|lane| lane.as_ref().map(LaneIn::passed)).min().flatten()?;
         let mut durable = self.durable.get();
         if durable < passed {
-            self.node.gated.store(true, Ordering::Relaxed);
-            // Pairs with the fence in `Actors::durable`: either it sees the flag, or this sees the new mark.
-            fence(Ordering::SeqCst);
+            self.node.gated.raise();
             durable = self.durable.get();
         }
         Some(passed.min(durable))

@@ -26,6 +26,8 @@ mod error;
 mod faults;
 mod feeds;
 mod group;
+#[doc(hidden)]
+pub mod hop;
 mod host;
 mod lane;
 mod leaf;
@@ -38,6 +40,7 @@ mod requests;
 mod settings;
 mod sync;
 mod token;
+mod waiting;
 mod worker;
 
 pub use actors::{Actors, WorkerStatus};

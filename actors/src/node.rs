@@ -5,6 +5,7 @@ use downbeat_record::Seq;
 
 use crate::doorbell::Doorbell;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::waiting::Waiting;
 
 /// One incarnation of a worker or a leaf, as seen from outside.
 pub(crate) struct Node {
@@ -14,7 +15,7 @@ pub(crate) struct Node {
     /// It has commands that ingress had no room for.
     pub(crate) backlog: AtomicBool,
     /// It stopped at the durable watermark.
-    pub(crate) gated: AtomicBool,
+    pub(crate) gated: Waiting,
 }
 
 impl Node {
@@ -23,7 +24,7 @@ impl Node {
             cursor: CachePadded::new(AtomicU64::new(0)),
             bell: Doorbell::new(),
             backlog: AtomicBool::new(false),
-            gated: AtomicBool::new(false),
+            gated: Waiting::default(),
         }
     }
 

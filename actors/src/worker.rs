@@ -27,7 +27,7 @@ use crate::outgoing::Outgoing;
 use crate::requests::Requests;
 
 /// Events that a worker applies before it lets others have the thread.
-const BUDGET: usize = 512;
+pub(crate) const BUDGET: usize = 512;
 
 /// Whether a worker has more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
