@@ -64,8 +64,8 @@ impl Driver {
     pub(crate) fn run(mut self) -> Result<(), Cause> {
         let outcome = self.rounds();
         if let Err(cause) = &outcome {
-            self.sequencer.fail(cause.clone());
             self.shared.fail(cause.clone());
+            self.sequencer.fail(cause.clone());
             // Whoever is on the way in gets the cause; the door stays shut.
             self.ingress.close();
             self.ingress.derived().close();

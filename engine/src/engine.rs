@@ -224,7 +224,8 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
     let (mut log, recovered) = Log::open(&log_options, |batch| recovery.visit(batch)).map_err(open_error)?;
     let bound = recovery.bind(&flow, &options.events);
-    let Bound { kinds, submitted, grew } = bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
+    let Bound { kinds, submitted, grew } =
+        bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
     if grew {
         let body = recovery.contracts.to_json();
         let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);

@@ -66,11 +66,7 @@ impl Recovery {
     }
 
     /// Gives numbers to the contracts of a flow and of the events declared besides.
-    pub(crate) fn bind(
-        &mut self,
-        flow: &Flow,
-        events: &[EventType],
-    ) -> Result<Bound, ContractError> {
+    pub(crate) fn bind(&mut self, flow: &Flow, events: &[EventType]) -> Result<Bound, ContractError> {
         let before = self.contracts.len();
         let contracts = &mut self.contracts;
         let kinds = flow.bind(|contract: Contract| contracts.register(contract))?;

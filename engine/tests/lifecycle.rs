@@ -113,7 +113,8 @@ fn what_cannot_be_submitted_is_refused_with_the_remedy() {
     let undeclared = engine.submit(&Unknown { n: 1 }).wait().unwrap_err();
     assert_eq!(undeclared.kind(), ErrorKind::Invalid);
     assert!(undeclared.to_string().contains("`bank.Unknown` v1 is not declared"), "{undeclared}");
-    let reserved = engine.submit(&Moved { cents: 1 }).source(downbeat::SourceId(0x8000_0001)).wait().unwrap_err();
+    let reserved =
+        engine.submit(&Moved { cents: 1 }).source(downbeat::SourceId(0x8000_0001)).wait().unwrap_err();
     assert_eq!(reserved.kind(), ErrorKind::Invalid);
     engine.close().unwrap();
     let closed = engine.submit(&Moved { cents: 1 }).wait().unwrap_err();

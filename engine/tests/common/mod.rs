@@ -27,7 +27,12 @@ impl Stage for Balance {
     type State = i64;
     type Output = Reached;
 
-    fn apply(&self, balance: &mut i64, event: &Context<'_>, out: &mut Out<'_, Reached>) -> Result<(), Reject> {
+    fn apply(
+        &self,
+        balance: &mut i64,
+        event: &Context<'_>,
+        out: &mut Out<'_, Reached>,
+    ) -> Result<(), Reject> {
         let Some(moved) = event.event::<Moved>()? else { return Ok(()) };
         let before = *balance;
         *balance = balance.checked_add(moved.cents.to_native()).ok_or_else(|| Reject::new("overflow"))?;
@@ -122,9 +127,13 @@ pub fn open(dir: &Path) -> Engine {
 }
 
 pub fn total(engine: &Engine) -> i64 {
-    engine.fold_states::<Balance, i64>("balance", 0, |sum, _: Key, balance| sum + balance).expect("the stage is there")
+    engine
+        .fold_states::<Balance, i64>("balance", 0, |sum, _: Key, balance| sum + balance)
+        .expect("the stage is there")
 }
 
 pub fn reached(engine: &Engine) -> u64 {
-    engine.fold_states::<Count, u64>("count", 0, |sum, _: Key, count| sum + count).expect("the stage is there")
+    engine
+        .fold_states::<Count, u64>("count", 0, |sum, _: Key, count| sum + count)
+        .expect("the stage is there")
 }

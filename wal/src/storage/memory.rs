@@ -349,7 +349,8 @@ impl Storage for Memory {
 
     fn queue(&self, _depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
         let bell = Bell::new()?;
-        Ok((Box::new(MemoryQueue { memory: self.clone(), bell, running: Vec::new() }), None))
+        let boot = self.state().boot;
+        Ok((Box::new(MemoryQueue { memory: self.clone(), boot, bell, running: Vec::new() }), None))
     }
 
     fn random(&self) -> io::Result<u64> {
@@ -442,6 +443,8 @@ impl File for MemoryFile {
 /// What a queue was given and has not said back.
 struct MemoryQueue {
     memory: Memory,
+    /// Like a handle, it is dead after a power cut.
+    boot: u64,
     bell: Bell,
     running: Vec<Running>,
 }
@@ -458,14 +461,17 @@ impl MemoryQueue {
         };
         let mut state = self.memory.state();
         state.next_write += 1;
-        Target { number, boot: state.boot, write: state.next_write }
+        Target { number, boot: self.boot, write: state.next_write }
     }
 
     fn complete(&self, running: Running) -> Completion {
         let mut state = self.memory.state();
         match running {
             Running::Write { ticket, target, dsync, mut result } => {
-                if let (Ok(_), Ok(content)) = (&result, state.content(target.number, target.boot)) {
+                let content = state.content(target.number, target.boot);
+                if let Err(dead) = content {
+                    result = Err(dead);
+                } else if let (Ok(_), Ok(content)) = (&result, content) {
                     let own = content.unsynced.iter_mut().filter(|write| write.number == target.write);
                     own.for_each(|write| write.reaped = true);
                     if dsync {
