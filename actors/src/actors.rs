@@ -13,6 +13,7 @@ use crate::error::StartError;
 use crate::faults::{Fault, Faults};
 use crate::feeds::{Change, Feeds};
 use crate::group::{Blueprint, CatchUp, Group, LeafPort};
+use crate::hops::{HopLatency, Hops};
 use crate::host::{Crash, Host};
 use crate::leaf::{LeafWorker, NewLanes, Watermark};
 use crate::node::Node;
@@ -129,6 +130,7 @@ impl Actors {
             board,
             faults: faults.clone(),
             order: order.clone(),
+            hops: Arc::new(Hops::new()),
             commands: ports.commands,
             history: ports.history.clone(),
             leaves: leaf_ports,
@@ -239,6 +241,11 @@ impl Actors {
         let leaves = self.leaf_progress().into_iter();
         all.extend(leaves.map(|leaf| WorkerStatus { name: leaf.leaf, shard: 0, cursor: leaf.delivered }));
         all
+    }
+
+    /// How long values took from stage to stage, sampled since the start; `None` when none was measured.
+    pub fn hop_latency(&self) -> Option<HopLatency> {
+        self.shared.blueprint.hops.latency()
     }
 
     /// True when every stage and every leaf has passed `last`, and no command is held back.

@@ -23,6 +23,7 @@ use crate::board::Board;
 use crate::error::StartError;
 use crate::faults::Faults;
 use crate::feeds::Feed;
+use crate::hops::Hops;
 use crate::host::Host;
 use crate::lane::{LaneIn, LaneSize, lane};
 use crate::leaf::NewLanes;
@@ -55,6 +56,7 @@ pub(crate) struct Blueprint {
     pub(crate) board: Arc<Board>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
+    pub(crate) hops: Arc<Hops>,
     pub(crate) commands: Arc<dyn Commands>,
     pub(crate) history: Arc<dyn History>,
     pub(crate) leaves: Vec<LeafPort>,
@@ -136,6 +138,7 @@ impl Blueprint {
                 requests: self.requests[index].clone(),
                 faults: self.faults.clone(),
                 order: self.order.clone(),
+                hops: self.hops.clone(),
                 values: Vec::with_capacity(64),
             };
             let host = place.shard as usize % hosts.len();

@@ -28,6 +28,7 @@ mod feeds;
 mod group;
 #[doc(hidden)]
 pub mod hop;
+mod hops;
 mod host;
 mod lane;
 mod leaf;
@@ -48,6 +49,7 @@ pub use board::{Divergence, Sums, compare};
 pub use error::StartError;
 pub use faults::Fault;
 pub use feeds::Feeds;
+pub use hops::HopLatency;
 pub use ports::{CommandRefused, Commands, History, HistoryError, Ports};
 pub use settings::Settings;
 pub use token::Token;

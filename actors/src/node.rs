@@ -4,6 +4,7 @@ use crossbeam::utils::CachePadded;
 use downbeat_record::Seq;
 
 use crate::doorbell::Doorbell;
+use crate::hops::Departure;
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::waiting::Waiting;
 
@@ -16,6 +17,8 @@ pub(crate) struct Node {
     pub(crate) backlog: AtomicBool,
     /// It stopped at the durable watermark.
     pub(crate) gated: Waiting,
+    /// When it last applied an event whose hops are measured.
+    pub(crate) departure: Departure,
 }
 
 impl Node {
@@ -25,6 +28,7 @@ impl Node {
             bell: Doorbell::new(),
             backlog: AtomicBool::new(false),
             gated: Waiting::default(),
+            departure: Departure::default(),
         }
     }
 

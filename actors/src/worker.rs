@@ -20,6 +20,7 @@ use rtrb::Consumer;
 
 use crate::board::Board;
 use crate::faults::Faults;
+use crate::hops::{Hops, is_sampled};
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
 use crate::order::OrderBell;
@@ -62,6 +63,7 @@ pub(crate) struct Worker {
     pub(crate) requests: Arc<Requests>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
+    pub(crate) hops: Arc<Hops>,
     pub(crate) values: Vec<u128>,
     /// Whether events concern this worker of their own accord, or only when a token names them.
     pub(crate) scans: bool,
@@ -214,11 +216,18 @@ impl Worker {
             })
             .collect();
         self.unit.apply(record, &inputs, &mut self.out);
+        if is_sampled(record.seq) && !inputs.is_empty() {
+            let ages = self.lanes.iter().filter_map(|lane| lane.from.departure.age_ns(record.seq));
+            ages.for_each(|ns| self.hops.record(ns));
+        }
     }
 
     #[inline]
     fn advance(&mut self, seq: Seq) {
         self.position = seq;
+        if is_sampled(seq) {
+            self.node.departure.note(seq);
+        }
         if seq == self.next_barrier {
             self.report(seq);
             self.next_barrier = self.board.next_barrier(seq);

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use downbeat_actors::{Actors, CommandRefused, Commands, Ports, WorkerStatus};
+use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus};
 use downbeat_flow::{Flow, Stage};
 use downbeat_record::{BatchKind, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
@@ -163,6 +163,12 @@ impl Engine {
     /// Where every worker and every leaf stands.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         self.actors.status()
+    }
+
+    /// How long values took from stage to stage on actors, sampled since the engine was opened; `None` when none
+    /// was measured.
+    pub fn hop_latency(&self) -> Option<HopLatency> {
+        self.actors.hop_latency()
     }
 
     /// Why the engine takes nothing more, if that is so.

@@ -43,7 +43,7 @@ mod submit;
 mod subscribe;
 mod tail;
 
-pub use downbeat_actors::WorkerStatus;
+pub use downbeat_actors::{HopLatency, WorkerStatus};
 pub use downbeat_flow::{
     Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, Rejected, Stage,
     State,
