@@ -7,6 +7,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use downbeat::Shaped;
+use rkyv::{Archive, Archived, Deserialize, Serialize};
+
 /// A text that is not an [`Activity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown activity, expected one of the log's 24, such as \"A_SUBMITTED\"")]
@@ -21,9 +24,20 @@ macro_rules! texts {
     ($(#[$doc:meta])* $name:ident, $unknown:ident: $($(#[$each:meta])* $variant:ident = $text:literal,)+) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Shaped, Archive, Serialize, Deserialize)]
+        #[shaped(crate = downbeat::record)]
         #[repr(u8)]
         pub enum $name {
             $($(#[$each])* $variant,)+
+        }
+
+        impl From<&Archived<$name>> for $name {
+            #[inline]
+            fn from(archived: &Archived<$name>) -> Self {
+                match archived {
+                    $(Archived::<$name>::$variant => Self::$variant,)+
+                }
+            }
         }
 
         impl $name {
@@ -123,6 +137,12 @@ texts! {
 }
 
 impl Activity {
+    /// True for the `A_*` activities: the application moved.
+    #[inline]
+    pub const fn is_application(self) -> bool {
+        (self as u8) < Self::OfferSelected as u8
+    }
+
     /// True for the `W_*` activities, which people do.
     #[inline]
     pub const fn is_work(self) -> bool {

@@ -1,12 +1,12 @@
-//! A bank's loan applications, from a file or made up from a seed, as typed events in time order.
+//! A bank's loan applications: a worked flow, and its traffic, read from a file or made up from a seed.
 //!
 //! The events are those of a real log (BPI Challenge 2012, doi:10.4121/uuid:3926db30-f712-4394-aebc-75976070e91f):
 //! what an application, its offers and the work done on it went through.
 //!
 //! ```text
 //!  XES, JSONL, CSV (.gz, stdin) ──► input ──┐
-//!                                           ├──► LoanInput in time order ──► summary, output
-//!  seed ──────────────────────► generator ──┘
+//!                                           ├──► LoanInput in time order ──┬─► flow: stages on Downbeat
+//!  seed ──────────────────────► generator ──┘                              └─► summary, output
 //! ```
 //!
 //! ```
@@ -25,12 +25,14 @@
 #![forbid(unsafe_code)]
 
 pub mod activity;
+pub mod flow;
 pub mod generator;
 pub mod input;
 pub mod output;
 pub mod summary;
 
 pub use activity::{Activity, Transition};
+pub use flow::{flow, summary_of_states};
 pub use generator::{Generator, Volume};
 pub use input::{
     BadInput, CaseId, Format, InputError, Loaded, LoanInput, OnBadInput, Place, Reason, Source, read,

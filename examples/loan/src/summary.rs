@@ -9,11 +9,18 @@
 
 use std::collections::BTreeMap;
 
+use downbeat::Shaped;
+use rkyv::{Archive, Deserialize, Serialize};
+
 use crate::activity::{Activity, Transition};
 use crate::input::{CaseId, LoanInput};
 
 /// How an application ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Shaped, Archive, Serialize, Deserialize,
+)]
+#[shaped(crate = downbeat::record)]
+#[rkyv(derive(Clone, Copy, Debug, PartialEq, Eq))]
 pub enum Outcome {
     /// The loan was granted.
     Approved,
@@ -89,8 +96,9 @@ impl Summary {
         }
     }
 
-    fn add(&mut self, application: &Application) {
-        let group = match application.outcome() {
+    /// Puts one application into its group.
+    pub(crate) fn count(&mut self, outcome: Outcome, amount_eur: Option<u64>) {
+        let group = match outcome {
             Outcome::Approved => &mut self.approved,
             Outcome::Declined => &mut self.declined,
             Outcome::Cancelled => &mut self.cancelled,
@@ -98,8 +106,12 @@ impl Summary {
         };
         group.applications += 1;
         // Saturates, because amounts come from outside and a sum of them must not panic.
-        group.amount_eur = group.amount_eur.saturating_add(application.amount_eur.unwrap_or(0));
+        group.amount_eur = group.amount_eur.saturating_add(amount_eur.unwrap_or(0));
         self.applications += 1;
+    }
+
+    fn add(&mut self, application: &Application) {
+        self.count(application.outcome(), application.amount_eur);
         self.contradictory += u64::from(application.is_contradictory());
         self.offers_sent += application.sent;
         self.with_offer += u64::from(application.sent > 0);
