@@ -113,6 +113,7 @@ impl Blueprint {
                 if place.keyed { Shards::One(place.shard, self.plan.shards) } else { Shards::One(0, 1) };
             let unit = self.flow.unit(&place.stages, shards, &self.kinds);
             let alone = !place.keyed || self.plan.shards == 1;
+            let names = place.stages.iter().map(|id| &*self.flow.stage(*id).name);
             let worker = Worker {
                 node: node.clone(),
                 scans: unit.is_on_anything(),
@@ -128,7 +129,7 @@ impl Blueprint {
                     lanes,
                     routes,
                     commands: self.commands.clone(),
-                    ledger: Some(Recall::new(place.stages.iter().copied(), alone)),
+                    ledger: Some(Recall::new(names, alone)),
                     backlog: Default::default(),
                     backlog_max: self.settings.command_backlog,
                 },

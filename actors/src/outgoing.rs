@@ -31,7 +31,7 @@ pub(crate) struct Recall {
 }
 
 impl Recall {
-    pub(crate) fn new(stages: impl Iterator<Item = StageId>, alone: bool) -> Self {
+    pub(crate) fn new<'a>(stages: impl Iterator<Item = &'a str>, alone: bool) -> Self {
         Self { ledger: Ledger::default(), sources: stages.map(source_of).collect(), alone }
     }
 

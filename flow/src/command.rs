@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use downbeat_record::{Digest, Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
 
-use crate::context::StageId;
 use crate::out::Command;
 
 /// The name under which a command enters the order: it follows from the stage, the event and the index alone,
@@ -21,20 +20,21 @@ pub(crate) fn stage_seed(stage: &str) -> u64 {
     xxhash_rust::xxh3::xxh3_64(stage.as_bytes())
 }
 
-/// The source of events that a stage emits: its number, above all numbers an application may choose.
-pub const fn source_of(stage: StageId) -> SourceId {
-    SourceId(0x8000_0000 | stage.0 as u32)
+/// The source of events that a stage emits: it follows from the stage's name, so that stages may be added and
+/// moved, and lies above all numbers an application may choose.
+pub fn source_of(stage: &str) -> SourceId {
+    SourceId(0x8000_0000 | stage_seed(stage) as u32)
 }
 
 /// The header fields of a command.
-pub fn fields_of(stage: StageId, name: &str, cause: &Record<'_>, command: &Command<'_>) -> Fields {
+pub fn fields_of(stage: &str, cause: &Record<'_>, command: &Command<'_>) -> Fields {
     Fields {
         kind: command.kind,
         source: source_of(stage),
         key: command.key,
         correlation: cause.fields.correlation,
         causation: cause.seq,
-        idempotency_key: key_of(name, cause.seq, command.index),
+        idempotency_key: key_of(stage, cause.seq, command.index),
         derived: true,
     }
 }

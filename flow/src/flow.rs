@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use downbeat_record::{Contract, Event, Kind};
 
 use crate::cell::{AnyStage, Cell};
+use crate::command::source_of;
 use crate::context::StageId;
 use crate::contracts::{EventType, Kinds};
 use crate::events::Rejected;
@@ -255,6 +256,14 @@ pub enum FlowError {
         /// What it names.
         missing: String,
     },
+    /// The names of two stages give the same number in the header of what they emit.
+    #[error("stages `{one}` and `{other}` cannot be told apart in a log; rename one of them")]
+    SameSource {
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
     /// A stage that nothing would ever reach.
     #[error("stage `{stage}` is on no event and after no stage: nothing would reach it")]
     Unreachable {
@@ -432,6 +441,15 @@ impl FlowBuilder {
         }
         if let Some(leaf) = self.leaves.iter().find(|leaf| leaf.after.is_empty()) {
             return Err(FlowError::LeafUnreachable { leaf: leaf.name.to_string() });
+        }
+        for (index, stage) in self.stages.iter().enumerate() {
+            let same = |other: &&StageDef| source_of(&other.name) == source_of(&stage.name);
+            if let Some(other) = self.stages[index + 1..].iter().find(same) {
+                return Err(FlowError::SameSource {
+                    one: stage.name.to_string(),
+                    other: other.name.to_string(),
+                });
+            }
         }
         let groups = group(&self.stages)?;
         Ok(Flow { name: self.name, stages: self.stages, leaves: self.leaves, groups })

@@ -173,7 +173,7 @@ impl Unit {
         match cells[shard].apply(&context, outbox, &self.kinds) {
             Ok(()) => {
                 for command in outbox.commands() {
-                    sink.command(&fields_of(*id, name, record, &command), command.payload);
+                    sink.command(&fields_of(name, record, &command), command.payload);
                 }
                 let Some(value) = outbox.value() else { return false };
                 if *exported {
@@ -182,7 +182,7 @@ impl Unit {
                 true
             }
             Err(fault) => {
-                reject(*id, name, record, fault, &self.kinds, sink);
+                reject(name, record, fault, &self.kinds, sink);
                 false
             }
         }
@@ -192,7 +192,7 @@ impl Unit {
 /// Puts the rejection of an event into the order, unless that event is a rejection itself: a stage that fails
 /// on those too would never come to an end.
 #[cold]
-fn reject(id: StageId, name: &str, record: &Record<'_>, fault: Fault, kinds: &Kinds, sink: &mut impl Sink) {
+fn reject(name: &str, record: &Record<'_>, fault: Fault, kinds: &Kinds, sink: &mut impl Sink) {
     if record.fields.kind == kinds.rejected {
         return;
     }
@@ -206,7 +206,7 @@ fn reject(id: StageId, name: &str, record: &Record<'_>, fault: Fault, kinds: &Ki
         index: REJECTION_INDEX,
         payload: &bytes[..len],
     };
-    sink.command(&fields_of(id, name, record, &command), command.payload);
+    sink.command(&fields_of(name, record, &command), command.payload);
 }
 
 /// The most of a reason that is logged, in characters.
