@@ -227,6 +227,8 @@ struct Paddle {
 struct Clock {
     sent: Instant,
     times: Vec<u32>,
+    /// A run has begun.
+    playing: bool,
     /// Round trips to go.
     left: Arc<AtomicU64>,
     done: SyncSender<Vec<u32>>,
@@ -266,13 +268,14 @@ impl Clock {
         if arrived {
             self.times.push(u32::try_from(self.sent.elapsed().as_nanos()).unwrap_or(u32::MAX));
             self.left.store(left - 1, Ordering::Release);
-            if left == 1 {
+            self.playing = left > 1;
+            if !self.playing {
                 let _ = self.done.try_send(std::mem::take(&mut self.times));
             }
-            return left > 1;
+            return self.playing;
         }
         // Rung without a token: the start of a run.
-        let begins = left > 0 && self.times.is_empty();
+        let begins = left > 0 && !std::mem::replace(&mut self.playing, left > 0);
         if begins {
             self.times.reserve(left as usize);
         }
@@ -304,7 +307,8 @@ impl Pair {
         let (back_out, back_in) = lane(size(), 1, &second, &first);
         let left = Arc::new(AtomicU64::new(0));
         let (done, wait) = sync_channel(1);
-        let clock = Clock { sent: Instant::now(), times: Vec::new(), left: left.clone(), done };
+        let clock =
+            Clock { sent: Instant::now(), times: Vec::new(), playing: false, left: left.clone(), done };
         let paddle = |node: &Arc<Node>, arrive, out, clock| Paddle {
             node: node.clone(),
             arrive,
@@ -352,16 +356,7 @@ fn relay(
     value: usize,
 ) -> Relay {
     let values = Vec::with_capacity(value.max(64));
-    Relay {
-        node: node.clone(),
-        role,
-        out,
-        finish,
-        lap: Lap::new(batch),
-        values,
-        position: Seq::ZERO,
-        value,
-    }
+    Relay { node: node.clone(), role, out, finish, lap: Lap::new(batch), values, position: Seq::ZERO, value }
 }
 
 /// As many threads as `placement` names; the last one carries the conductor too.
