@@ -8,7 +8,7 @@
 //! output digest = Σ over events of H(stage, seq, everything put out)
 //! ```
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -63,6 +63,7 @@ struct Slot<T> {
 pub(crate) struct Cell<S: Stage> {
     logic: Arc<S>,
     keyed: bool,
+    emits: Vec<TypeId>,
     seed: u64,
     states: HashMap<Key, Slot<S::State>, BuildHasherDefault<KeyHasher>>,
     changed: Vec<Key>,
@@ -72,10 +73,11 @@ pub(crate) struct Cell<S: Stage> {
 }
 
 impl<S: Stage> Cell<S> {
-    pub(crate) fn new(logic: Arc<S>, name: &str, keyed: bool) -> Self {
+    pub(crate) fn new(logic: Arc<S>, name: &str, keyed: bool, emits: Vec<TypeId>) -> Self {
         Self {
             logic,
             keyed,
+            emits,
             seed: stage_seed(name),
             states: HashMap::default(),
             changed: Vec::new(),
@@ -109,7 +111,7 @@ impl<S: Stage> AnyStage for Cell<S> {
             self.undo.clone_from(&slot.state);
         }
         let (logic, state) = (&*self.logic, &mut slot.state);
-        let mut out = Out::new(outbox, kinds, event.key());
+        let mut out = Out::new(outbox, kinds, &self.emits, event.key());
         // A panic is caught with the state in whatever condition it is; below it is put back as it was.
         let outcome = catch_unwind(AssertUnwindSafe(|| logic.apply(state, event, &mut out)));
         let seed = self.seed ^ event.seq().0.wrapping_mul(0x9E37_79B9_7F4A_7C15);

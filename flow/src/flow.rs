@@ -22,7 +22,7 @@ use crate::unit::{Running, Shards, Unit};
 /// The most stages a flow may have.
 pub const STAGES_MAX: usize = 64;
 
-type MakeCell = dyn Fn(&str, bool) -> Box<dyn AnyStage> + Send + Sync;
+type MakeCell = dyn Fn(&StageDef) -> Box<dyn AnyStage> + Send + Sync;
 
 /// A stage as it was declared.
 pub struct StageDef {
@@ -214,7 +214,7 @@ impl Flow {
                 id: *id,
                 name: def.name.clone(),
                 keyed: def.keyed,
-                cells: (0..cells).map(|_| (def.make)(&def.name, def.keyed)).collect(),
+                cells: (0..cells).map(|_| (def.make)(def)).collect(),
                 after: def.after.iter().copied().collect::<ArrayVec<_, STAGES_MAX>>(),
                 successors: successors.fold(0, |set, place| set | 1 << place),
                 exported: elsewhere || self.leaves.iter().any(|leaf| leaf.after.contains(id)),
@@ -339,7 +339,10 @@ impl FlowBuilder {
             output: EventType::of::<S::Output>(),
             keyed: true,
             group: name.to_owned(),
-            make: Box::new(move |name, keyed| Box::new(Cell::new(logic.clone(), name, keyed))),
+            make: Box::new(move |def| {
+                let emits = def.emits.iter().map(|one| one.type_id).collect();
+                Box::new(Cell::new(logic.clone(), &def.name, def.keyed, emits))
+            }),
         });
         self.last = Last::Stage;
         self

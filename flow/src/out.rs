@@ -138,14 +138,16 @@ impl Outbox {
 pub struct Out<'a, O> {
     outbox: &'a mut Outbox,
     kinds: &'a Kinds,
+    /// What the stage declares to emit.
+    emits: &'a [TypeId],
     key: Key,
     sends: PhantomData<O>,
 }
 
 impl<'a, O: Event> Out<'a, O> {
     #[inline]
-    pub(crate) fn new(outbox: &'a mut Outbox, kinds: &'a Kinds, key: Key) -> Self {
-        Self { outbox, kinds, key, sends: PhantomData }
+    pub(crate) fn new(outbox: &'a mut Outbox, kinds: &'a Kinds, emits: &'a [TypeId], key: Key) -> Self {
+        Self { outbox, kinds, emits, key, sends: PhantomData }
     }
 
     /// Sends a value to the stages and leaves after this one, for this very event: at most one per event, and
@@ -178,7 +180,9 @@ impl<'a, O: Event> Out<'a, O> {
     ///
     /// As [`Out::emit`].
     pub fn emit_about<E: Event>(&mut self, key: Key, event: &E) -> Result<(), Reject> {
-        let Some(kind) = self.kinds.of(TypeId::of::<E>()) else {
+        let wanted = TypeId::of::<E>();
+        let declared = self.emits.contains(&wanted).then(|| self.kinds.of(wanted)).flatten();
+        let Some(kind) = declared else {
             return Err(Reject::new(format!(
                 "`{}` is emitted but not declared: add `.emits::<{}>()` to the stage",
                 E::NAME,

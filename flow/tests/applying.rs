@@ -1,0 +1,267 @@
+//! What a unit does with one event: states, outputs, rejections, commands.
+
+use std::sync::Arc;
+
+use downbeat_flow::{
+    Context, Flow, Input, Kinds, Ledger, Mismatch, Nothing, Out, Reject, Rejected, Shards, Sink, Stage,
+    StageId, Unit, key_of, source_of,
+};
+use downbeat_record::{
+    AlignedBuf, Batch, ContractTable, Event, Fields, Key, Record, Seq, Timestamp, encoded_here, rkyv,
+};
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Do", version = 1)]
+struct Do {
+    what: String,
+    amount: u64,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Done", version = 1)]
+struct Done {
+    amount: u64,
+}
+
+/// Does as it is told, after changing its state.
+struct Obedient;
+
+impl Stage for Obedient {
+    type State = u64;
+    type Output = Done;
+
+    fn apply(&self, state: &mut u64, event: &Context<'_>, out: &mut Out<'_, Done>) -> Result<(), Reject> {
+        let Some(todo) = event.event::<Do>()? else { return Ok(()) };
+        let amount = todo.amount.to_native();
+        *state += amount;
+        match todo.what.as_str() {
+            "send" => out.send(&Done { amount })?,
+            "send twice" => {
+                out.send(&Done { amount })?;
+                out.send(&Done { amount })?;
+            }
+            "emit" => out.emit(&Done { amount })?,
+            "emit far too often" => {
+                for _ in 0..100 {
+                    out.emit(&Done { amount })?;
+                }
+            }
+            "emit, then send" => {
+                out.emit(&Done { amount })?;
+                out.send(&Done { amount })?;
+            }
+            "emit what is not declared" => out.emit(&Do { what: String::new(), amount })?,
+            "reject" => return Err(Reject::new("no")),
+            "panic" => panic!("I cannot"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Adds up what it is sent.
+struct Adds;
+
+impl Stage for Adds {
+    type State = u64;
+    type Output = Nothing;
+
+    fn apply(&self, state: &mut u64, event: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        let done = event.input::<Done>()?.ok_or_else(|| Reject::new("called without a value"))?;
+        *state += done.amount.to_native();
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Taken {
+    values: Vec<(StageId, u64)>,
+    commands: Vec<(Fields, Vec<u8>)>,
+}
+
+impl Sink for Taken {
+    fn value(&mut self, from: StageId, _: &Record<'_>, bytes: &[u8]) {
+        self.values.push((from, Done::view(encoded_here(bytes)).unwrap().amount.to_native()));
+    }
+
+    fn command(&mut self, fields: &Fields, payload: &[u8]) {
+        self.commands.push((*fields, payload.to_vec()));
+    }
+}
+
+struct Rig {
+    flow: Flow,
+    kinds: Arc<Kinds>,
+}
+
+impl Rig {
+    fn new() -> Self {
+        let flow = Flow::named("test")
+            .stage("obedient", Obedient)
+            .on::<Do>()
+            .emits::<Done>()
+            .stage("adds", Adds)
+            .global()
+            .after(["obedient"])
+            .build()
+            .unwrap();
+        let mut table = ContractTable::new();
+        let kinds = flow.bind(|contract| table.register(contract)).unwrap();
+        Self { flow, kinds }
+    }
+
+    fn unit(&self, shards: u32) -> Unit {
+        let all: Vec<StageId> = self.flow.stages().iter().map(|stage| stage.id).collect();
+        self.flow.unit(&all, Shards::All(shards), &self.kinds)
+    }
+
+    /// A batch of orders, each about its own place modulo 5.
+    fn batch(&self, orders: &[&str]) -> Batch {
+        let kind = self.kinds.of(std::any::TypeId::of::<Do>()).unwrap();
+        let mut batch = Batch::with_capacity(64 * 1024, 0);
+        for (index, what) in orders.iter().enumerate() {
+            let event = Do { what: (*what).to_owned(), amount: index as u64 + 1 };
+            let mut bytes = AlignedBuf::zeroed(event.encoded_len_max());
+            let len = event.encode(&mut bytes).unwrap();
+            let fields = Fields { kind, key: Key(index as u64 % 5 + 1), ..Fields::default() };
+            batch.push(&fields, Timestamp(1_000 + index as u64), &bytes[..len]).unwrap();
+        }
+        batch
+    }
+
+    fn run(&self, unit: &mut Unit, batch: &Batch) -> Taken {
+        let mut taken = Taken::default();
+        for record in batch.records() {
+            unit.apply(&record, &[], &mut taken);
+        }
+        taken
+    }
+
+    fn rejections(&self, taken: &Taken) -> Vec<(u64, String, bool)> {
+        let kind = self.kinds.of(std::any::TypeId::of::<Rejected>()).unwrap();
+        let rejected = taken.commands.iter().filter(|(fields, _)| fields.kind == kind);
+        rejected
+            .map(|(fields, payload)| {
+                let aligned = AlignedBuf::from_slice(payload);
+                let event = Rejected::view(encoded_here(&aligned[..payload.len()])).unwrap();
+                (fields.causation.0, event.reason.as_str().to_owned(), event.panicked)
+            })
+            .collect()
+    }
+}
+
+fn sum(unit: &Unit, stage: &str) -> u64 {
+    let mut sum = 0;
+    let known = match stage {
+        "adds" => unit.each_state::<Adds>(stage, |_, state| sum += state),
+        _ => unit.each_state::<Obedient>(stage, |_, state| sum += state),
+    };
+    assert!(known);
+    sum
+}
+
+#[test]
+fn a_value_reaches_the_stage_after_it_for_the_same_event() {
+    let rig = Rig::new();
+    let mut unit = rig.unit(1);
+    let taken = rig.run(&mut unit, &rig.batch(&["send", "nothing", "send"]));
+    assert_eq!((sum(&unit, "obedient"), sum(&unit, "adds")), (6, 4));
+    assert!(taken.values.is_empty(), "nobody outside the unit comes after it");
+}
+
+#[test]
+fn a_rejected_event_leaves_no_trace_in_state_or_outputs() {
+    let rig = Rig::new();
+    let mut unit = rig.unit(1);
+    let orders = [
+        "send",
+        "reject",
+        "panic",
+        "send twice",
+        "emit far too often",
+        "emit, then send",
+        "emit what is not declared",
+    ];
+    let taken = rig.run(&mut unit, &rig.batch(&orders));
+    assert_eq!((sum(&unit, "obedient"), sum(&unit, "adds")), (1, 1));
+    let rejections = rig.rejections(&taken);
+    assert_eq!(taken.commands.len(), rejections.len(), "what a rejected event emitted is dropped");
+    let reasons: Vec<_> =
+        rejections.iter().map(|(seq, reason, panicked)| (*seq, reason.as_str(), *panicked)).collect();
+    assert_eq!(reasons[0], (2, "no", false));
+    assert_eq!(reasons[1], (3, "I cannot", true));
+    assert_eq!(reasons[2], (4, "a second `test.Done` was sent for one event", false));
+    assert_eq!(reasons[3], (5, "more than 8 events emitted for one event", false));
+    assert_eq!(reasons[4], (6, "a value must be sent before events are emitted", false));
+    assert!(reasons[5].1.contains("`test.Do`"), "{}", reasons[5].1);
+}
+
+#[test]
+fn digests_see_every_change_and_no_shard_count() {
+    let rig = Rig::new();
+    let base = ["send", "emit", "reject", "send", "nothing", "emit", "send"];
+    let reference = {
+        let mut unit = rig.unit(1);
+        rig.run(&mut unit, &rig.batch(&base));
+        unit.sums()
+    };
+    for shards in [2, 3, 8] {
+        let mut unit = rig.unit(shards);
+        rig.run(&mut unit, &rig.batch(&base));
+        assert_eq!(unit.sums(), reference);
+    }
+    for (place, other) in [(0, "nothing"), (1, "send"), (2, "panic"), (4, "emit")] {
+        let mut orders = base;
+        orders[place] = other;
+        let mut unit = rig.unit(1);
+        rig.run(&mut unit, &rig.batch(&orders));
+        assert_ne!(unit.sums()[0], reference[0], "order {place} differs and no digest shows it");
+    }
+}
+
+#[test]
+fn sums_taken_along_the_way_do_not_change_the_sums_at_the_end() {
+    let rig = Rig::new();
+    let batch = rig.batch(&["send", "emit", "send", "reject", "send", "emit", "nothing"]);
+    let (mut often, mut once) = (rig.unit(2), rig.unit(2));
+    for record in batch.records() {
+        often.apply(&record, &[] as &[Input<'_>], &mut Taken::default());
+        often.sums();
+        once.apply(&record, &[] as &[Input<'_>], &mut Taken::default());
+    }
+    assert_eq!(often.sums(), once.sums());
+}
+
+#[test]
+fn a_command_is_named_by_stage_event_and_index_alone() {
+    let rig = Rig::new();
+    let taken = rig.run(&mut rig.unit(1), &rig.batch(&["nothing", "emit"]));
+    let (fields, _) = &taken.commands[0];
+    assert_eq!(fields.idempotency_key, key_of("obedient", Seq(2), 0));
+    assert_eq!((fields.source, fields.causation, fields.key), (source_of("obedient"), Seq(2), Key(2)));
+    assert!(fields.derived);
+    assert_ne!(key_of("obedient", Seq(2), 0), key_of("obedient", Seq(2), 1));
+    assert_ne!(key_of("obedient", Seq(2), 0), key_of("other", Seq(2), 0));
+}
+
+#[test]
+fn a_ledger_tells_what_is_missing_what_differs_and_what_nobody_emitted() {
+    let rig = Rig::new();
+    let taken = rig.run(&mut rig.unit(1), &rig.batch(&["emit", "emit", "emit"]));
+    let mut logged = Batch::with_capacity(64 * 1024, 0);
+    logged.open(Seq(4));
+    for (index, (fields, payload)) in taken.commands.iter().enumerate() {
+        let mut payload = payload.clone();
+        payload[0] ^= u8::from(index == 1);
+        logged.push(fields, Timestamp(5_000 + index as u64), &payload).unwrap();
+    }
+    let mut ledger = Ledger::default();
+    taken.commands[..2].iter().for_each(|(fields, payload)| ledger.emitted(*fields, payload));
+    let records: Vec<_> = logged.records().collect();
+    assert_eq!(ledger.logged(&records[0]), Ok(()));
+    assert!(matches!(ledger.logged(&records[1]), Err(Mismatch::Differs { seq: Seq(5), cause: Seq(2), .. })));
+    assert_eq!(ledger.logged(&records[2]), Err(Mismatch::NotEmitted { seq: Seq(6), cause: Seq(3) }));
+    ledger.emitted(taken.commands[2].0, &taken.commands[2].1);
+    assert_eq!(ledger.take().count(), 1);
+    assert!(ledger.is_empty());
+}
