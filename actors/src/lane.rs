@@ -27,6 +27,8 @@ use crate::waiting::Waiting;
 
 /// Bytes of a word, the unit of the value ring and the alignment of an archive.
 const WORD: usize = size_of::<u128>();
+/// Up to this many words are moved one by one: a copy in one piece is dearer to begin.
+const FEW_WORDS: usize = 4;
 /// Words in front of a value that leaves the process: timestamp and key, correlation.
 const PREFIX_WORDS: usize = 2;
 
@@ -84,6 +86,9 @@ impl LaneOut {
     pub(crate) fn send(&mut self, from: StageId, record: &Record<'_>, value: &[u8]) {
         let (whole, rest) = value.split_at(value.len() - value.len() % WORD);
         match <[u128]>::ref_from_bytes(whole) {
+            Ok(words) if words.len() <= FEW_WORDS => {
+                words.iter().for_each(|word| self.values.push(*word).expect("room for one event was there"));
+            }
             Ok(words) => self.values.push_entire_slice(words).expect("room for one event was there"),
             // An output buffer is 16-byte aligned, so this is not reached; it would still be right.
             Err(_) => whole.chunks_exact(WORD).for_each(|word| self.push_word(word)),
@@ -148,6 +153,10 @@ impl LaneIn {
     #[inline]
     fn take_words(&mut self, words: usize, values: &mut Vec<u128>) -> usize {
         let start = values.len();
+        if words <= FEW_WORDS {
+            values.extend((0..words).map(|_| self.values.pop().expect("a value is there before its token")));
+            return start;
+        }
         values.resize(start + words, 0);
         self.values.pop_entire_slice(&mut values[start..]).expect("a value is there before its token");
         start

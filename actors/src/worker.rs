@@ -208,13 +208,11 @@ impl Worker {
                 taken.push((token, start));
             }
         }
-        let inputs: ArrayVec<Input<'_>, STAGES_MAX> = taken
-            .iter()
-            .map(|(token, start)| Input {
-                from: token.from,
-                bytes: value_bytes(&self.values, *start, token.value_len),
-            })
-            .collect();
+        // Filled in place: collected, all of its room would be moved, however little is in it.
+        let mut inputs = ArrayVec::<Input<'_>, STAGES_MAX>::new();
+        for (token, start) in &taken {
+            inputs.push(Input { from: token.from, bytes: value_bytes(&self.values, *start, token.value_len) });
+        }
         self.unit.apply(record, &inputs, &mut self.out);
         if is_sampled(record.seq) && !inputs.is_empty() {
             let ages = self.lanes.iter().filter_map(|lane| lane.from.departure.age_ns(record.seq));
