@@ -187,6 +187,7 @@ impl Driver {
             };
             let body = checkpoint.to_json();
             self.log.append_control(BatchKind::Checkpoint, SystemClock.now(), &body).map_err(cause)?;
+            self.shared.set_checkpoint(checkpoint);
             self.checkpoints += 1;
         }
         Ok(!complete.is_empty())
@@ -201,9 +202,7 @@ impl Driver {
                 self.phase = Phase::Draining;
             }
             Phase::Draining => {
-                let settled = self.sequencer.is_idle() && self.shared.durable() == last;
-                // In this order: a stage that has passed the last event has emitted what it will ever emit.
-                if settled && self.actors.is_quiet(last) && self.sequencer.is_idle() {
+                if self.is_drained(last) {
                     self.ingress.derived().close();
                     self.phase = Phase::Checkpointing;
                     if last > self.actors.checkpointed() {
@@ -221,17 +220,19 @@ impl Driver {
 
     /// Sleeps until the disk, a producer or an actor has news.
     fn sleep(&mut self) -> Result<(), Cause> {
-        // While a write is on its way and the batch in hand is not worth another one, producers need not ring:
-        // nothing could be done for them before that write is done.
-        let waits_for_disk = self.log.in_flight() > 0 && self.sequencer.stopped() == Stop::Empty;
-        if !waits_for_disk {
+        // Producers ring only when something could be done for them: not while a write is on its way, the window
+        // is full or the disk is. What they submit meanwhile is in the ring when that has passed.
+        let stopped = self.sequencer.stopped();
+        let for_input = stopped == Stop::Empty && self.log.in_flight() == 0 && !self.refusing;
+        if for_input {
             self.sequencer.doorbell().arm();
         }
         self.feeds.arm();
         let moved = self.actors.has_checkpoints()
             || self.actors.fault().is_some()
-            || (!waits_for_disk && self.can_order())
-            || (self.shared.is_closing() && self.phase != Phase::Open && self.shut_can_go_on());
+            || (for_input && self.sequencer.has_input())
+            || (matches!(stopped, Stop::Window | Stop::Batches) && self.feeds.slowest() > self.filled_at)
+            || (self.shared.is_closing() && self.can_shut());
         if !moved {
             self.doze()?;
         }
@@ -250,20 +251,22 @@ impl Driver {
         self.log.wait(Some(timeout)).map_err(cause)
     }
 
-    /// True when a fill would place something: input is there, and what it waited for has come.
-    fn can_order(&self) -> bool {
-        if !self.sequencer.has_input() || self.refusing {
-            return false;
-        }
-        match self.sequencer.stopped() {
-            Stop::Window | Stop::Batches => self.feeds.slowest() > self.filled_at,
-            _ => true,
+    /// True when a shutdown can take its next step.
+    fn can_shut(&self) -> bool {
+        let last = Seq(self.sequencer.next_seq().0 - 1);
+        match self.phase {
+            Phase::Open => true,
+            Phase::Draining => self.is_drained(last),
+            Phase::Checkpointing => self.actors.checkpointed() >= last,
         }
     }
 
-    fn shut_can_go_on(&self) -> bool {
-        let last = Seq(self.sequencer.next_seq().0 - 1);
-        self.shared.durable() == last && self.sequencer.is_idle() && self.actors.is_quiet(last)
+    /// True when everything that came in is durable, applied and delivered, and nothing more comes of it.
+    fn is_drained(&self, last: Seq) -> bool {
+        // The order of these looks matters: a stage that has passed the last event has emitted what it ever will,
+        // so nothing can be on its way once the rings are found empty after that.
+        let settled = self.sequencer.is_idle() && self.shared.durable() == last;
+        settled && self.actors.is_quiet(last) && self.sequencer.is_idle()
     }
 
     fn publish_metrics(&self) {

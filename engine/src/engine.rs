@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus};
 use downbeat_flow::{Flow, Stage};
-use downbeat_record::{BatchKind, Event, Fields, Key, Kind, Seq};
+use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
 use downbeat_wal::{Log, OpenError, ScanError};
 
@@ -160,6 +160,12 @@ impl Engine {
         self.shared.last()
     }
 
+    /// The newest checkpoint in the log: the digests of every stage at its seq, which replaying the log must give
+    /// again. After [`Engine::close`] it is that of the last seq.
+    pub fn checkpoint(&self) -> Option<Checkpoint> {
+        self.shared.checkpoint()
+    }
+
     /// Where every worker and every leaf stands.
     pub fn workers(&self) -> Vec<WorkerStatus> {
         self.actors.status()
@@ -247,7 +253,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let rung = wake.clone();
     order.doorbell().hang(move || rung.ring());
 
-    let shared = Shared::new(last_seq);
+    let shared = Shared::new(last_seq, recovery.checkpoints.last().cloned());
     let ports = Ports {
         history: Arc::new(LogHistory::new(log_options.clone(), shared.clone())),
         commands: Arc::new(Derived(ingress.derived())),

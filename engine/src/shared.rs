@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use downbeat_record::Seq;
+use downbeat_record::{Checkpoint, Seq};
 use event_listener::{Event, EventListener, Listener};
 
 use crate::metrics::Counters;
@@ -22,10 +22,11 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     abandoned: AtomicBool,
     failure: Mutex<Option<Cause>>,
+    checkpoint: Mutex<Option<Checkpoint>>,
 }
 
 impl Shared {
-    pub(crate) fn new(recovered: Seq) -> Arc<Self> {
+    pub(crate) fn new(recovered: Seq, checkpoint: Option<Checkpoint>) -> Arc<Self> {
         Arc::new(Self {
             durable: AtomicU64::new(recovered.0),
             last: AtomicU64::new(recovered.0),
@@ -35,6 +36,7 @@ impl Shared {
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             failure: Mutex::new(None),
+            checkpoint: Mutex::new(checkpoint),
         })
     }
 
@@ -85,6 +87,15 @@ impl Shared {
     pub(crate) fn fail(&self, cause: Cause) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.moved.notify(usize::MAX);
+    }
+
+    /// The newest checkpoint in the log.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_checkpoint(&self, checkpoint: Checkpoint) {
+        *self.checkpoint.lock().unwrap_or_else(PoisonError::into_inner) = Some(checkpoint);
     }
 
     /// Asks the sequencer thread to drain and end.
