@@ -109,7 +109,9 @@ fn counted(run: &Run, batch: &Arc<Batch>) {
     let lanes = per_hop(Box::new(|tokens| one.run(tokens)));
     let peers = per_hop(Box::new(|tokens| peers.run(tokens)));
     let hub = per_hop(Box::new(|tokens| hub.run(tokens)));
-    run.say(format_args!("allocations per token and hop: lanes {lanes:.4}, messages {peers:.2}, hub {hub:.2}"));
+    run.say(format_args!(
+        "allocations per token and hop: lanes {lanes:.4}, messages {peers:.2}, hub {hub:.2}"
+    ));
     // The one that wakes whoever waits for the end is not of a hop.
     assert!(lanes < 0.001 || run.scale == downbeat_benches::Scale::Test, "{lanes} allocations a hop");
 }
@@ -124,11 +126,15 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
     let mut medians: [Vec<f64>; 4] = Default::default();
     for _ in 0..run.rounds() {
         let few = rounds / 20;
-        let times = [lanes.run(rounds), parked.run(few), peers.run(rounds as usize), hub.run(rounds as usize)];
+        let times =
+            [lanes.run(rounds), parked.run(few), peers.run(rounds as usize), hub.run(rounds as usize)];
         for ((all, medians), times) in all.iter_mut().zip(&mut medians).zip(times) {
             let mut these = Latencies::default();
             // What was cold is not asked for.
-            times.iter().skip(times.len() / 10).for_each(|ns| these.add(Duration::from_nanos(u64::from(ns / 2))));
+            times
+                .iter()
+                .skip(times.len() / 10)
+                .for_each(|ns| these.add(Duration::from_nanos(u64::from(ns / 2))));
             medians.push(these.at(0.5));
             all.merge(&these);
         }
@@ -143,7 +149,10 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
     for ((name, all), medians) in names.iter().zip(&all).zip(&mut medians) {
         medians.sort_unstable_by(f64::total_cmp);
         let (low, high) = (medians[0], medians[medians.len() - 1]);
-        run.say(format_args!("{name:<42} {all}  (p50 of {} rounds: {low:.0} to {high:.0} ns)", medians.len()));
+        run.say(format_args!(
+            "{name:<42} {all}  (p50 of {} rounds: {low:.0} to {high:.0} ns)",
+            medians.len()
+        ));
     }
 }
 
@@ -161,12 +170,7 @@ impl History for Nothing {
         Seq::ZERO
     }
 
-    fn read(
-        &self,
-        _: Seq,
-        _: Seq,
-        _: &mut dyn FnMut(Arc<Batch>) -> bool,
-    ) -> Result<(), HistoryError> {
+    fn read(&self, _: Seq, _: Seq, _: &mut dyn FnMut(Arc<Batch>) -> bool) -> Result<(), HistoryError> {
         Ok(())
     }
 }
@@ -276,9 +280,11 @@ fn record(run: &Run, batch: &Arc<Batch>) {
     let mut criterion = run.criterion();
     let mut group = criterion.benchmark_group("hop");
     let per_run = tokens * STAGES as u64;
-    for (name, placement) in
-        [("lanes/one_thread", ONE_THREAD), ("lanes/one_crossing", ONE_CROSSING), ("lanes/all_crossing", ALL_CROSSING)]
-    {
+    for (name, placement) in [
+        ("lanes/one_thread", ONE_THREAD),
+        ("lanes/one_crossing", ONE_CROSSING),
+        ("lanes/all_crossing", ALL_CROSSING),
+    ] {
         let mut chain = chain(&placement, batch, 0);
         bench(&mut group, name, per_run, || hops(&mut chain, tokens));
     }

@@ -1,2 +1,136 @@
-//! Being built.
-fn main() {}
+//! What the log does alone, beside what the same disk does without one: events of 64 bytes, one thread that appends,
+//! polls and waits; checksums and the hash chain are on.
+//!
+//! ```sh
+//! cargo bench -p downbeat-benches --bench wal_append [-- --quick]
+//! ```
+//!
+//! Two forms. *Ready*: every segment was zero-filled before, so what is measured is the writing. *Sustained*: the
+//! settings that ship, where segments are zero-filled at a paced rate while the log is written.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use downbeat_benches::disk::RawDisk;
+use downbeat_benches::run::{Scale, bench};
+use downbeat_benches::table::Unit;
+use downbeat_benches::{Run, Sample, Table};
+use downbeat_record::{Batch, Fields, Timestamp};
+use downbeat_wal::{Log, Options};
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// Writes in flight.
+const DEPTH: usize = 8;
+/// Batches that go round.
+const BATCHES: u16 = 16;
+
+fn main() {
+    let run = Run::start("wal_append");
+    let bytes = run.pick(4 << 20, 128 << 20, 512 << 20);
+    let scratch = run.scratch("wal");
+    let raw = RawDisk::new(&run.dir().join(format!("downbeat-bench-{}-raw", std::process::id())), bytes);
+    let raw = raw.expect("the directory takes direct writes");
+    if run.shows() {
+        run.floor("before");
+        let mut table = Table::new("the log alone beside the bare disk: events of 64 bytes");
+        for kib in [64, 256] {
+            let (raw, scratch) = (&raw, &scratch);
+            table.cell(
+                format!("log, ready segments, {kib} KiB batches"),
+                Unit::MillionsPerSecond,
+                move || stream(scratch.path(), kib << 10, bytes, Segments::Ready),
+            );
+            table.cell(format!("… its bytes, {kib} KiB"), Unit::GigabytesPerSecond, move || {
+                stream(scratch.path(), kib << 10, bytes, Segments::Ready)
+            });
+            table.cell(
+                format!("bare direct writes, not synced, {kib} KiB"),
+                Unit::GigabytesPerSecond,
+                move || bare(raw, kib << 10),
+            );
+        }
+        let long = run.pick(8 << 20, 256 << 20, 1 << 30);
+        table.cell("log, settings that ship, 256 KiB batches", Unit::MillionsPerSecond, || {
+            stream(scratch.path(), 256 << 10, long, Segments::Shipped)
+        });
+        let medians = table.measure(&run, 0.25);
+        run.say(format_args!(
+            "log / bare disk, in bytes: {:.2} at 64 KiB, {:.2} at 256 KiB",
+            medians.ratio(1, 2),
+            medians.ratio(4, 5)
+        ));
+        run.floor("after");
+    }
+    record(&run, scratch.path(), bytes);
+}
+
+/// Which segments the log finds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Segments {
+    /// All that it will need are there.
+    Ready,
+    /// Two, and more as they are made.
+    Shipped,
+}
+
+fn bare(raw: &RawDisk, piece: usize) -> Sample {
+    let time = raw.overwrite(piece, 4).expect("the disk writes");
+    Sample { bytes: raw.bytes(), ..Sample::new(raw.bytes() / piece as u64, time) }
+}
+
+/// Opens a new log and writes `bytes` to it, as a sequencer does: batches are filled again as they come back.
+fn stream(dir: &Path, batch_bytes: usize, bytes: u64, segments: Segments) -> Sample {
+    // It is not there the first time.
+    let _ = std::fs::remove_dir_all(dir);
+    let mut options = Options { batch_bytes, depth: DEPTH, ..Options::new(dir) };
+    if segments == Segments::Ready {
+        options.spare_segments = (bytes / options.segment_bytes) as usize + 2;
+        options.zero_fill_bytes_per_second = u64::MAX >> 20;
+    }
+    let (mut log, _) = Log::open(&options, |_| Ok(())).expect("a new log opens");
+    let mut batches: Vec<_> =
+        (0..BATCHES).map(|index| Arc::new(Batch::with_capacity(batch_bytes, index))).collect();
+    log.register(&batches);
+    while log.spare_segments() < options.spare_segments {
+        log.wait(Some(Duration::from_millis(100))).expect("segments are made");
+    }
+    let (mut written, mut events, mut slot, mut time) = (0, 0, 0, 1);
+    let begun = Instant::now();
+    while written < bytes {
+        log.poll().expect("the log goes on");
+        let free = Arc::get_mut(&mut batches[slot]);
+        let Some(batch) = free.filter(|_| log.in_flight() < DEPTH && log.ready().is_ok()) else {
+            log.wait(None).expect("the log goes on");
+            continue;
+        };
+        batch.open(log.next_seq());
+        while batch.push(&Fields::default(), Timestamp(time), &[0x5a; 64]).is_ok() {
+            time += 1;
+        }
+        events += u64::from(batch.count());
+        written += batch.padded_len() as u64;
+        log.append(&mut batches[slot]).expect("there is room");
+        slot = (slot + 1) % batches.len();
+    }
+    let durable = log.drain().expect("everything becomes durable");
+    let sample = Sample { bytes: written, ..Sample::new(events, begun.elapsed()) };
+    assert_eq!(durable.seq.0, events, "every event is durable");
+    sample
+}
+
+/// The same cells for criterion.
+fn record(run: &Run, dir: &Path, bytes: u64) {
+    let mut criterion = run.criterion();
+    let mut group = criterion.benchmark_group("wal_append");
+    let bytes = if run.scale == Scale::Full { bytes / 4 } else { bytes };
+    for kib in [64, 256] {
+        let events = stream(dir, kib << 10, bytes, Segments::Ready).count;
+        bench(&mut group, &format!("{kib}_kib"), events, || stream(dir, kib << 10, bytes, Segments::Ready));
+    }
+    group.finish();
+    criterion.final_summary();
+}

@@ -54,9 +54,9 @@ impl RawDisk {
             let writers: Vec<_> = (0..depth)
                 .map(|first| {
                     scope.spawn(move || {
-                        (first..pieces).step_by(depth as usize).try_for_each(|index| {
-                            write(&self.file, buffer, index * piece as u64)
-                        })
+                        (first..pieces)
+                            .step_by(depth as usize)
+                            .try_for_each(|index| write(&self.file, buffer, index * piece as u64))
                     })
                 })
                 .collect();

@@ -210,7 +210,11 @@ impl Plain {
         })
     }
 
-    fn start(stages: usize, batch: &Arc<Batch>, spawn: impl AsyncFnOnce(Arc<Work>, Arc<Window>) -> Way) -> Self {
+    fn start(
+        stages: usize,
+        batch: &Arc<Batch>,
+        spawn: impl AsyncFnOnce(Arc<Work>, Arc<Window>) -> Way,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
         let slots = batch.records().map(|record| record.slot).collect();
         let work = Arc::new(Work { batch: batch.clone(), slots });

@@ -39,7 +39,12 @@ impl Actor for Player {
         Ok(Game::default())
     }
 
-    async fn handle(&self, _: ActorRef<Play>, message: Play, game: &mut Game) -> Result<(), ActorProcessingErr> {
+    async fn handle(
+        &self,
+        _: ActorRef<Play>,
+        message: Play,
+        game: &mut Game,
+    ) -> Result<(), ActorProcessingErr> {
         let mut token = match message {
             Play::Connect(targets) => {
                 game.targets = Some(targets);
