@@ -178,8 +178,11 @@ impl Board {
         std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).complete)
     }
 
-    /// The last barrier for which every report is in.
+    /// The last barrier for which every report is in; with no stage there is nothing to report, ever.
     pub(crate) fn complete_upto(&self) -> Seq {
+        if self.reports == 0 {
+            return Seq(u64::MAX);
+        }
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).complete_upto
     }
 

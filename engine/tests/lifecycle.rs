@@ -107,6 +107,17 @@ struct Unknown {
 }
 
 #[test]
+fn an_engine_without_stages_is_a_durable_order() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..2 {
+        let flow = downbeat::Flow::named("none").build().unwrap();
+        let engine = Engine::open(options(dir.path()).event::<Unknown>(), flow).unwrap();
+        assert_eq!(engine.submit(&Unknown { n: round }).wait().unwrap().seq, Seq(u64::from(round) + 1));
+        engine.close().unwrap();
+    }
+}
+
+#[test]
 fn what_cannot_be_submitted_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
     let engine = open(dir.path());
