@@ -1,0 +1,153 @@
+//! Submits traffic at full speed, with a bounded number of receipts outstanding, and measures how long each took.
+//!
+//! ```text
+//!  traffic ──submit──► engine           in flight: a queue of at most IN_FLIGHT_MAX tickets, oldest first
+//!     ▲                  │ receipts     full? wait for the oldest
+//!     └──────────────────┘
+//! ```
+//!
+//! A latency is from just before the submission to when the receipt is looked at: every [`LOOK_EVERY`] events, or
+//! at once while the queue is full. With so many in flight it is mostly the time in the queue.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use downbeat::{Engine, Seq, Ticket};
+use hdrhistogram::Histogram;
+use indicatif::ProgressBar;
+
+use crate::failure::Failure;
+use crate::known::Traffic;
+use crate::signals::Signals;
+
+/// Receipts outstanding at most.
+pub(crate) const IN_FLIGHT_MAX: usize = 4_096;
+/// Events between two looks at the oldest ticket.
+const LOOK_EVERY: u64 = 8;
+/// Events between two steps of the progress bar.
+const STEP_EVERY: u64 = 8_192;
+/// The longest latency that is told apart from longer ones.
+const LATENCY_MAX: Duration = Duration::from_secs(3_600);
+
+/// What came of it.
+pub(crate) struct Pumped {
+    /// Events that have a receipt.
+    pub(crate) acknowledged: u64,
+    /// Those of them that were in the log before.
+    pub(crate) duplicates: u64,
+    /// The highest place a receipt named.
+    pub(crate) last: Seq,
+    /// From submission to receipt, in nanoseconds.
+    pub(crate) latency: Histogram<u64>,
+    /// From the first submission to the last receipt.
+    pub(crate) took: Duration,
+    /// The signal that ended it early.
+    pub(crate) signal: Option<i32>,
+}
+
+impl Pumped {
+    /// A percentile of the latency.
+    pub(crate) fn ack(&self, quantile: f64) -> Duration {
+        Duration::from_nanos(self.latency.value_at_quantile(quantile))
+    }
+}
+
+/// Submits all of it, or until a signal comes, and waits for every receipt.
+///
+/// # Errors
+///
+/// Why the engine took no more; the message says what is durable.
+pub(crate) fn pump(
+    engine: &Engine,
+    traffic: &mut dyn Traffic,
+    signals: &Signals,
+    progress: &ProgressBar,
+) -> Result<Pumped, Failure> {
+    let latency_max = LATENCY_MAX.as_nanos() as u64;
+    let latency = Histogram::new_with_max(latency_max, 3).expect("three digits up to an hour");
+    let mut pump = Pump {
+        in_flight: VecDeque::with_capacity(IN_FLIGHT_MAX),
+        pumped: Pumped {
+            acknowledged: 0,
+            duplicates: 0,
+            last: Seq::ZERO,
+            latency,
+            took: Duration::ZERO,
+            signal: None,
+        },
+    };
+    let begun = Instant::now();
+    let outcome = pump.all(engine, traffic, signals, progress);
+    pump.pumped.took = begun.elapsed();
+    progress.finish_and_clear();
+    match outcome {
+        Ok(()) => Ok(pump.pumped),
+        Err(error) => {
+            let acknowledged = pump.pumped.acknowledged;
+            let refused = Failure::from(error);
+            let index = acknowledged;
+            let about = traffic.name(index);
+            Err(refused.and(format_args!(
+                "{acknowledged} events were acknowledged and stay, from {about} on nothing is promised"
+            )))
+        }
+    }
+}
+
+struct Pump {
+    in_flight: VecDeque<(Instant, Ticket)>,
+    pumped: Pumped,
+}
+
+impl Pump {
+    fn all(
+        &mut self,
+        engine: &Engine,
+        traffic: &mut dyn Traffic,
+        signals: &Signals,
+        progress: &ProgressBar,
+    ) -> Result<(), downbeat::Error> {
+        for submitted in 0u64.. {
+            self.pumped.signal = signals.asked();
+            if self.pumped.signal.is_some() {
+                break;
+            }
+            if self.in_flight.len() == IN_FLIGHT_MAX {
+                self.wait_for_oldest()?;
+            }
+            let now = Instant::now();
+            if submitted.is_multiple_of(LOOK_EVERY) {
+                while self.in_flight.front().is_some_and(|(_, ticket)| ticket.is_done()) {
+                    self.take_oldest(Some(now))?;
+                }
+                if submitted.is_multiple_of(STEP_EVERY) {
+                    progress.set_position(submitted);
+                }
+            }
+            match traffic.submit_next(engine) {
+                Some(ticket) => self.in_flight.push_back((now, ticket?)),
+                None => break,
+            }
+        }
+        while !self.in_flight.is_empty() {
+            self.wait_for_oldest()?;
+        }
+        Ok(())
+    }
+
+    fn wait_for_oldest(&mut self) -> Result<(), downbeat::Error> {
+        self.take_oldest(None)
+    }
+
+    /// Takes the receipt of the oldest ticket; without a time it may have to be waited for.
+    fn take_oldest(&mut self, now: Option<Instant>) -> Result<(), downbeat::Error> {
+        let Some((begun, ticket)) = self.in_flight.pop_front() else { return Ok(()) };
+        let receipt = ticket.wait()?;
+        let took = now.unwrap_or_else(Instant::now).duration_since(begun);
+        self.pumped.latency.saturating_record(took.as_nanos() as u64);
+        self.pumped.acknowledged += 1;
+        self.pumped.duplicates += u64::from(receipt.duplicate);
+        self.pumped.last = self.pumped.last.max(receipt.seq);
+        Ok(())
+    }
+}
