@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use downbeat_record::{Batch, BatchNo, LogId, Root, SegmentId, Seq};
+use downbeat_record::{Batch, BatchKind, BatchNo, LogId, Root, SegmentId, Seq};
 
 use crate::error::ScanError;
 use crate::manifest::Manifest;
@@ -215,7 +215,8 @@ impl Reader {
         self.options.trust = Trust::UpTo(batch_no);
     }
 
-    /// The next batch, or `None` when there is none yet that can be trusted.
+    /// The next batch, or `None` when there is none yet that can be trusted. Batches without events are given out
+    /// from the start of the segment in which the seq wanted lies: the contracts there explain what follows.
     ///
     /// # Errors
     ///
@@ -223,8 +224,7 @@ impl Reader {
     pub fn next_batch(&mut self) -> Result<Option<Located>, ReadError> {
         loop {
             let Some(located) = self.step()? else { return Ok(None) };
-            if located.batch.next_seq() > self.options.from || located.batch.first_seq() >= self.options.from
-            {
+            if located.batch.kind() != BatchKind::Data || located.batch.next_seq() > self.options.from {
                 return Ok(Some(located));
             }
         }
