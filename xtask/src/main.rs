@@ -1,2 +1,78 @@
-//! Being built.
-fn main() {}
+//! `cargo xtask`: see the library for what each command holds the tree to.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, ensure};
+use clap::{Parser, Subcommand};
+use xtask::{Finding, arrows, kill9, loan, models, root, tidy};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "What developers of Downbeat run", max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Everything that has to pass before a change is merged: .ci/run
+    Ci,
+    /// Style rules that a machine can see
+    Tidy,
+    /// Who may import whom, and what nobody may know
+    Arrows,
+    /// The models of the lock-free parts
+    Loom,
+    /// Kill a writer at random moments, and hold its log against what it acknowledged
+    Kill9(kill9::Args),
+    /// The writer that kill9 kills
+    #[command(hide = true)]
+    Kill9Writer(kill9::WriterArgs),
+    /// Check the summary that `downbeat run --flow loan --json` gives for the real loan log
+    CheckLoan {
+        /// The JSON
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Ci => ci(),
+        Task::Tidy => tidy::check(&root()).and_then(|findings| report("tidy", &findings)),
+        Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
+        Task::Loom => models::run(&root()),
+        Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
+        Task::Kill9Writer(args) => kill9::write(&args),
+        Task::CheckLoan { file } => loan::check(&file),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn ci() -> anyhow::Result<()> {
+    let script = root().join(".ci/run");
+    let status = Command::new(&script).status().with_context(|| format!("{}", script.display()))?;
+    ensure!(status.success(), ".ci/run: {status}");
+    Ok(())
+}
+
+fn report(task: &str, findings: &[Finding]) -> anyhow::Result<()> {
+    for finding in findings {
+        eprintln!("{finding}");
+    }
+    ensure!(findings.is_empty(), "{task}: {} found", findings.len());
+    println!("{task}: nothing found");
+    Ok(())
+}
+
+fn this_program() -> anyhow::Result<PathBuf> {
+    std::env::current_exe().context("the path of this program")
+}

@@ -1,0 +1,28 @@
+//! The one entry for developers: checks of the tree itself, the models, and rounds of kill -9.
+//!
+//! | command | what it holds the tree to |
+//! |---|---|
+//! | `ci` | everything that has to pass before a change is merged, in `.ci/run` |
+//! | `tidy` | style rules that a machine can see ([`tidy`]) |
+//! | `arrows` | who may import whom, and what nobody may know ([`arrows`]) |
+//! | `loom` | the models of the lock-free parts ([`models`]) |
+//! | `kill9` | a writer killed again and again, against an oracle outside of it ([`kill9`]) |
+//! | `check-loan` | the summary of the real loan log ([`loan`]) |
+//!
+//! `tidy` and `arrows` also run as tests, and `kill9` in a short form, so `cargo test --workspace` covers them.
+#![forbid(unsafe_code)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+
+pub mod arrows;
+pub mod kill9;
+pub mod loan;
+pub mod models;
+pub mod tidy;
+mod tree;
+
+pub use tree::{Finding, root};
+
+/// The code in the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
