@@ -81,6 +81,9 @@ pub(crate) struct EngineArgs {
     /// What writes the log
     #[arg(long, value_enum, default_value_t = Backend::Auto, value_name = "WHAT")]
     pub(crate) backend: Backend,
+    /// Size of new segment files, in MiB
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) segment_mib: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -44,6 +44,12 @@ impl Failure {
         Self { code: DOES_NOT_HOLD, message: None }
     }
 
+    /// Says what it concerns.
+    pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
+        self.message = self.message.map(|message| format!("{what}: {message}"));
+        self
+    }
+
     /// Says what else a person needs to know.
     pub(crate) fn and(mut self, more: impl fmt::Display) -> Self {
         self.message = self.message.map(|message| format!("{message}; {more}"));

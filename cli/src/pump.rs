@@ -12,12 +12,13 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use downbeat::{Engine, Seq, Ticket};
+use downbeat::{Engine, ErrorKind, Seq, Ticket};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::known::Traffic;
+use crate::page::number;
 use crate::signals::Signals;
 
 /// Receipts outstanding at most.
@@ -56,7 +57,7 @@ impl Pumped {
 ///
 /// # Errors
 ///
-/// Why the engine took no more; the message says what is durable.
+/// Why the engine took no more, at which event, and what is durable.
 pub(crate) fn pump(
     engine: &Engine,
     traffic: &mut dyn Traffic,
@@ -80,18 +81,14 @@ pub(crate) fn pump(
     let outcome = pump.all(engine, traffic, signals, progress);
     pump.pumped.took = begun.elapsed();
     progress.finish_and_clear();
-    match outcome {
-        Ok(()) => Ok(pump.pumped),
-        Err(error) => {
-            let acknowledged = pump.pumped.acknowledged;
-            let refused = Failure::from(error);
-            let index = acknowledged;
-            let about = traffic.name(index);
-            Err(refused.and(format_args!(
-                "{acknowledged} events were acknowledged and stay, from {about} on nothing is promised"
-            )))
-        }
+    let Err((index, error)) = outcome else { return Ok(pump.pumped) };
+    let event = traffic.name(index);
+    if error.kind() == ErrorKind::Conflict {
+        // The engine is well; what is on its way can go through.
+        engine.close()?;
     }
+    let acknowledged = number(pump.pumped.acknowledged);
+    Err(Failure::from(error).about(event).and(format_args!("{acknowledged} events before it are durable")))
 }
 
 struct Pump {
@@ -106,14 +103,14 @@ impl Pump {
         traffic: &mut dyn Traffic,
         signals: &Signals,
         progress: &ProgressBar,
-    ) -> Result<(), downbeat::Error> {
+    ) -> Result<(), (u64, downbeat::Error)> {
         for submitted in 0u64.. {
             self.pumped.signal = signals.asked();
             if self.pumped.signal.is_some() {
                 break;
             }
             if self.in_flight.len() == IN_FLIGHT_MAX {
-                self.wait_for_oldest()?;
+                self.take_oldest(None)?;
             }
             let now = Instant::now();
             if submitted.is_multiple_of(LOOK_EVERY) {
@@ -125,24 +122,22 @@ impl Pump {
                 }
             }
             match traffic.submit_next(engine) {
-                Some(ticket) => self.in_flight.push_back((now, ticket?)),
+                Some(Ok(ticket)) => self.in_flight.push_back((now, ticket)),
+                Some(Err(error)) => return Err((submitted, error)),
                 None => break,
             }
         }
         while !self.in_flight.is_empty() {
-            self.wait_for_oldest()?;
+            self.take_oldest(None)?;
         }
         Ok(())
     }
 
-    fn wait_for_oldest(&mut self) -> Result<(), downbeat::Error> {
-        self.take_oldest(None)
-    }
-
-    /// Takes the receipt of the oldest ticket; without a time it may have to be waited for.
-    fn take_oldest(&mut self, now: Option<Instant>) -> Result<(), downbeat::Error> {
+    /// Takes the receipt of the oldest ticket; without a time it may have to be waited for. An error comes with
+    /// the index of its event: receipts are taken in the order of submission.
+    fn take_oldest(&mut self, now: Option<Instant>) -> Result<(), (u64, downbeat::Error)> {
         let Some((begun, ticket)) = self.in_flight.pop_front() else { return Ok(()) };
-        let receipt = ticket.wait()?;
+        let receipt = ticket.wait().map_err(|error| (self.pumped.acknowledged, error.into()))?;
         let took = now.unwrap_or_else(Instant::now).duration_since(begun);
         self.pumped.latency.saturating_record(took.as_nanos() as u64);
         self.pumped.acknowledged += 1;

@@ -147,6 +147,7 @@ pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
         Backend::Uring => BackendChoice::Uring,
         Backend::Blocking => BackendChoice::Blocking,
     };
+    options.log.segment_bytes = u64::from(args.segment_mib) << 20;
     // Events that stages emit have keys too, and an input may come again after a day.
     let wanted = usize::try_from(events.saturating_mul(2)).unwrap_or(usize::MAX);
     options.order.idempotency.keys = wanted.max(options.order.idempotency.keys);
