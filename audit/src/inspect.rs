@@ -117,6 +117,11 @@ impl Inspector {
         &self.contracts
     }
 
+    /// The seq with which the log goes on behind what was read.
+    pub fn next_seq(&self) -> Seq {
+        self.reader.next_seq()
+    }
+
     fn step(&mut self) -> Result<Option<DecodedEvent>, AuditError> {
         loop {
             if let Some((located, place)) = self.current.take() {

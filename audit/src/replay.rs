@@ -15,7 +15,7 @@ use downbeat_record::{
 use downbeat_wal::Trust;
 use downbeat_wal::reader::{ReadOptions, Reader};
 
-use crate::error::{AuditError, Diverged, Finding};
+use crate::error::{AuditError, Diverged};
 use crate::verify::Progress;
 
 /// How a log is replayed.
@@ -244,11 +244,5 @@ impl Replayer {
             pending: self.sink.ledger.len() as u64,
             unit: self.unit,
         }
-    }
-}
-
-impl From<Finding> for AuditError {
-    fn from(finding: Finding) -> Self {
-        Self::Content { path: Default::default(), offset: 0, intact: Seq::ZERO, finding }
     }
 }

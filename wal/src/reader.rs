@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use downbeat_record::{Batch, BatchKind, BatchNo, LogId, Root, SegmentId, Seq};
 
-use crate::error::ScanError;
+use crate::error::{Damage, ScanError};
 use crate::manifest::Manifest;
 use crate::names;
 use crate::scan::{Chain, Found, SegmentScan};
@@ -247,11 +247,12 @@ impl Reader {
         let mut fresh = false;
         loop {
             if self.scan.is_none() && !self.enter(self.segment)? {
-                return Ok(None);
+                let promised = self.is_promised(self.chain.next_batch)?;
+                return if promised { Err(self.no_beginning()?) } else { Ok(None) };
             }
             let open = self.scan.as_mut().expect("a segment is open");
             let found = if open.limit == Some(self.chain.next_batch) {
-                Found::Nothing(crate::error::Damage::Zeros)
+                Found::Nothing(Damage::Zeros)
             } else {
                 open.scan.find(&self.chain)?
             };
@@ -288,6 +289,27 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The segment with which reading should begin is not one any more, although something in it was durable.
+    fn no_beginning(&self) -> Result<ReadError, ReadError> {
+        let name = names::segment(self.segment);
+        let reason = match self.storage.open(&name, Access::Read) {
+            Ok(file) => match read_header(&*self.storage, &name, &file)? {
+                HeaderBlock::Invalid(error) => Damage::Header(error),
+                HeaderBlock::Empty | HeaderBlock::Valid(..) => Damage::Zeros,
+            },
+            Err(_) => Damage::NoSegment,
+        };
+        Ok(ReadError::Scan(ScanError::Damaged {
+            path: self.storage.path(&name),
+            offset: 0,
+            batch: self.chain.next_batch,
+            first_seq: self.chain.next_seq,
+            resumes: None,
+            durable: self.durable,
+            reason,
+        }))
     }
 
     fn pass(&mut self, batch: Batch, root: Root) -> Located {
