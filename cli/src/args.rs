@@ -29,6 +29,18 @@ Exit codes:
 pub(crate) enum Command {
     /// Submit a file of events to a flow and say what came of it
     Run(RunArgs),
+    /// Make a million events, run them, and check everything that is promised
+    Demo(DemoArgs),
+    /// Is the log whole, in order and unaltered?
+    Verify(VerifyArgs),
+    /// Does the code give what the log records?
+    Replay(ReplayArgs),
+    /// Show events, decoded by the contracts in the log
+    Inspect(InspectArgs),
+    /// Show the last events, and those to come
+    Tail(TailArgs),
+    /// What this machine, this disk and this log are like
+    Doctor(DoctorArgs),
 }
 
 #[derive(Args, Debug)]
@@ -104,4 +116,147 @@ pub(crate) enum Backend {
     Uring,
     /// pwritev2, one write at a time
     Blocking,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat demo
+  downbeat demo --events 5000000 --log /mnt/fast/demo --keep")]
+pub(crate) struct DemoArgs {
+    /// How many events to make
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) events: u64,
+    /// The flow; by default the first that can make events
+    #[arg(long, value_name = "NAME")]
+    pub(crate) flow: Option<String>,
+    /// Where to put the log: a directory that is empty or not there [default: a temporary one]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log: Option<PathBuf>,
+    /// Leave the log there
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  downbeat verify LOG
+
+What is checked: every checksum, the chain of hashes, that seqs have no gap and times increase, that every
+payload is what its contract says. What cannot be seen here: that a log was cut at its end.")]
+pub(crate) struct VerifyArgs {
+    /// The directory of the log
+    #[arg(value_name = "DIR")]
+    pub(crate) log: PathBuf,
+    /// Print one JSON object instead of a page
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat replay LOG --flow loan
+  downbeat replay LOG --flow loan --to 100000 --shards 8 --json
+
+One thread applies every event again, without leaves, and compares the digests and the emitted events with
+those in the log. The first difference is named.")]
+pub(crate) struct ReplayArgs {
+    /// The directory of the log
+    #[arg(value_name = "DIR")]
+    pub(crate) log: PathBuf,
+    /// The flow
+    #[arg(long, value_name = "NAME")]
+    pub(crate) flow: String,
+    /// The last event to apply
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) to: Option<u64>,
+    /// Shards of each keyed stage; the result is the same
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) shards: u32,
+    /// Print one JSON object instead of a page
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub(crate) no_progress: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat inspect LOG --limit 3
+  downbeat inspect LOG --key 173688
+  downbeat inspect LOG --kind loan.Decided --from 1000 --to 2000 --json")]
+pub(crate) struct InspectArgs {
+    /// The directory of the log
+    #[arg(value_name = "DIR")]
+    pub(crate) log: PathBuf,
+    /// The first event
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) from: Option<u64>,
+    /// The last event
+    #[arg(long, value_name = "SEQ")]
+    pub(crate) to: Option<u64>,
+    /// Only events of the contract of this name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) kind: Option<String>,
+    /// Only events of this transaction: up to 32 hexadecimal digits
+    #[arg(long, value_name = "HEX", value_parser = hex128)]
+    pub(crate) correlation: Option<u128>,
+    /// Only events about this entity
+    #[arg(long, value_name = "N")]
+    pub(crate) key: Option<u64>,
+    /// Stop after this many
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat tail LOG -n 3
+  downbeat tail LOG -f --json")]
+pub(crate) struct TailArgs {
+    /// The directory of the log
+    #[arg(value_name = "DIR")]
+    pub(crate) log: PathBuf,
+    /// How many events
+    #[arg(short = 'n', long = "lines", default_value_t = 10, value_name = "N")]
+    pub(crate) count: u64,
+    /// Go on with events as they are written
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat doctor
+  downbeat doctor /var/lib/loans")]
+pub(crate) struct DoctorArgs {
+    /// A log, or the place where one shall be
+    #[arg(value_name = "DIR", default_value = ".")]
+    pub(crate) dir: PathBuf,
+}
+
+fn hex128(text: &str) -> Result<u128, String> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parsed = u128::from_str_radix(text, 16).ok().filter(|_| digits);
+    parsed.ok_or_else(|| "up to 32 hexadecimal digits, such as a W3C trace-id".to_owned())
 }

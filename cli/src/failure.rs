@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use downbeat::ErrorKind;
+use downbeat_audit::{AuditError, Verdict};
 
 /// What was checked does not hold: bad input, a damaged log, a replay that differs.
 pub(crate) const DOES_NOT_HOLD: u8 = 1;
@@ -73,6 +74,17 @@ impl From<downbeat::Error> for Failure {
             ErrorKind::Corrupt | ErrorKind::Diverged | ErrorKind::Conflict => DOES_NOT_HOLD,
             ErrorKind::Invalid => USAGE,
             _ => IO,
+        };
+        Self { code, message: Some(error.to_string()) }
+    }
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let code = match error.verdict() {
+            Verdict::DoesNotHold => DOES_NOT_HOLD,
+            Verdict::Usage => USAGE,
+            Verdict::Io => IO,
         };
         Self { code, message: Some(error.to_string()) }
     }

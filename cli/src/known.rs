@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use downbeat::{Engine, Error, Flow, Ticket};
 use serde_json::{Map, Value};
 
+use crate::failure::Failure;
+
 /// A flow that the program knows by name.
 pub struct Known {
     pub(crate) name: &'static str,
@@ -24,6 +26,14 @@ impl Known {
     pub fn with(self, workload: impl Workload + 'static) -> Self {
         Self { workload: Some(Box::new(workload)), ..self }
     }
+}
+
+/// The flow of this name.
+pub(crate) fn find<'a>(flows: &'a [Known], name: &str) -> Result<&'a Known, Failure> {
+    flows.iter().find(|known| known.name == name).ok_or_else(|| {
+        let names: Vec<_> = flows.iter().map(|known| format!("{} ({})", known.name, known.about)).collect();
+        Failure::usage(format_args!("there is no flow `{name}`; this program knows {}", names.join(", ")))
+    })
 }
 
 /// What `run` and `demo` need of a flow besides the flow.

@@ -35,8 +35,10 @@
 mod args;
 mod commands;
 mod failure;
+mod figures;
 mod known;
 mod loan;
+mod opening;
 mod page;
 mod progress;
 mod pump;
@@ -63,6 +65,12 @@ pub fn main(flows: &[Known]) -> ExitCode {
     };
     let done = match arguments.command {
         Command::Run(args) => commands::run::run(args, flows),
+        Command::Demo(args) => commands::demo::run(args, flows),
+        Command::Verify(args) => commands::verify::run(args),
+        Command::Replay(args) => commands::replay::run(args, flows),
+        Command::Inspect(args) => commands::inspect::run(args),
+        Command::Tail(args) => commands::tail::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

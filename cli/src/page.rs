@@ -29,6 +29,12 @@ impl Page {
         self
     }
 
+    /// A sentence.
+    pub(crate) fn line(&mut self, text: impl Display) -> &mut Self {
+        self.text += &format!("  {text}\n");
+        self
+    }
+
     /// Something that was checked, and whether it holds.
     pub(crate) fn check(&mut self, holds: bool, what: impl Display) -> &mut Self {
         let mark = if holds { '✓' } else { '✗' };

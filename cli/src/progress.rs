@@ -24,6 +24,16 @@ pub(crate) fn spinner(wanted: bool, what: &'static str) -> ProgressBar {
     spinner
 }
 
+/// Counts events without an end in sight.
+pub(crate) fn counter(wanted: bool, what: &'static str) -> ProgressBar {
+    let counter = ProgressBar::with_draw_target(None, target(wanted));
+    if let Ok(style) = ProgressStyle::with_template("  {msg:<12} {human_pos} events  {per_sec}") {
+        counter.set_style(style);
+    }
+    counter.set_message(what);
+    counter
+}
+
 /// Hidden by itself when stderr is no terminal.
 fn target(wanted: bool) -> ProgressDrawTarget {
     if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() }

@@ -8,18 +8,19 @@
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use downbeat::record::{Checkpoint, Digest, StageDigest};
-use downbeat::{BackendChoice, Engine, Options, Seq, probe};
+use downbeat::record::Checkpoint;
+use downbeat::{Engine, Options, Seq, probe};
 use serde_json::{Map, Value, json};
 
-use crate::args::{Backend, EngineArgs, OnBadInput, RunArgs};
+use crate::args::{EngineArgs, OnBadInput, RunArgs};
 use crate::failure::Failure;
-use crate::known::{Bad, Found, Known, Loaded, Workload};
+use crate::figures::{digests, digests_json, speed};
+use crate::known::{Bad, Found, Known, Loaded, Workload, find};
+use crate::opening::{notices, options};
 use crate::page::{Page, number, rate, time};
 use crate::progress::{bar, spinner};
-use crate::pump::{IN_FLIGHT_MAX, Pumped, pump};
+use crate::pump::{Pumped, pump};
 use crate::signals::Signals;
 
 /// Bare durable writes that are measured for the page.
@@ -131,46 +132,6 @@ impl<'a> Job<'a> {
     }
 }
 
-/// The flow of this name.
-pub(crate) fn find<'a>(flows: &'a [Known], name: &str) -> Result<&'a Known, Failure> {
-    flows.iter().find(|known| known.name == name).ok_or_else(|| {
-        let names: Vec<_> = flows.iter().map(|known| format!("{} ({})", known.name, known.about)).collect();
-        Failure::usage(format_args!("there is no flow `{name}`; this program knows {}", names.join(", ")))
-    })
-}
-
-/// How the engine is opened to take this many events, all of which it must recognise when they come again.
-pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
-    let mut options = Options::new(log).shards(args.shards).threads(usize::from(args.threads));
-    options.log.backend = match args.backend {
-        Backend::Auto => BackendChoice::Auto,
-        Backend::Uring => BackendChoice::Uring,
-        Backend::Blocking => BackendChoice::Blocking,
-    };
-    options.log.segment_bytes = u64::from(args.segment_mib) << 20;
-    // Events that stages emit have keys too, and an input may come again after a day.
-    let wanted = usize::try_from(events.saturating_mul(2)).unwrap_or(usize::MAX);
-    options.order.idempotency.keys = wanted.max(options.order.idempotency.keys);
-    options.order.idempotency.age_ns = u64::MAX;
-    options
-}
-
-/// Says on stderr what opening found, if it is worth a person's time.
-pub(crate) fn notices(engine: &Engine) {
-    for notice in &engine.opened().notices {
-        // Nobody is there to be told that stderr is closed.
-        let _ = writeln!(io::stderr(), "downbeat: note: {notice}");
-    }
-}
-
-/// One digest for a stage: xxh3-128 of its output digest and its state digest, 16 bytes little endian each.
-pub(crate) fn combined(stage: &StageDigest) -> Digest {
-    let mut both = [0; 32];
-    both[..16].copy_from_slice(&stage.outputs.0.to_le_bytes());
-    both[16..].copy_from_slice(&stage.state.0.to_le_bytes());
-    Digest::of(0, &both)
-}
-
 /// Writes lines to a file that is there whole or not at all.
 fn write_whole(file: &Path, lines: &[String]) -> Result<(), Failure> {
     let failed =
@@ -198,9 +159,6 @@ struct Report {
 impl Report {
     fn json(self) -> Map<String, Value> {
         let us = |quantile: f64| self.pumped.ack(quantile).as_nanos() as f64 / 1e3;
-        let stages = self.checkpoint.stages.iter();
-        let digests: Map<_, _> =
-            stages.map(|stage| (stage.stage.clone(), combined(stage).to_string().into())).collect();
         let mut json = Map::new();
         json.insert("events".to_owned(), self.events.into());
         json.insert("duplicates".to_owned(), self.pumped.duplicates.into());
@@ -208,7 +166,7 @@ impl Report {
         let ack = json!({ "p50": us(0.5), "p99": us(0.99), "p999": us(0.999) });
         let rate = rate(self.events, self.pumped.took);
         json.extend(self.found.json);
-        json.insert("digests".to_owned(), digests.into());
+        json.insert("digests".to_owned(), digests_json(&self.checkpoint.stages));
         json.insert("events_per_second".to_owned(), rate.into());
         json.insert("ack_us".to_owned(), ack);
         json
@@ -226,7 +184,7 @@ impl Report {
         if self.bad > 0 {
             page.row("bad input", format_args!("{} passed over", number(self.bad)));
         }
-        speed(&mut page, pumped, engine);
+        speed(&mut page, pumped, engine.hop_latency());
         if let Ok(floor) = probe::disk_floor(&job.log, FLOOR_SAMPLES) {
             page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
             page.row("", "a bare 4 KiB durable write on this disk");
@@ -239,33 +197,4 @@ impl Report {
         digests(&mut page, &self.checkpoint.stages);
         page
     }
-}
-
-/// How fast it went.
-pub(crate) fn speed(page: &mut Page, pumped: &Pumped, engine: &Engine) {
-    let per_second = number(rate(pumped.acknowledged, pumped.took));
-    page.row("rate", format_args!("{per_second} events/s, {} in all", time(pumped.took)));
-    let ack = [0.5, 0.99, 0.999].map(|quantile| time(pumped.ack(quantile)));
-    page.row("submit to durable", format_args!("p50 {}   p99 {}   p99.9 {}", ack[0], ack[1], ack[2]));
-    page.row("", format_args!("with up to {} in flight", number(IN_FLIGHT_MAX as u64)));
-    if let Some(hop) = engine.hop_latency() {
-        let [p50, p99, p999] = [hop.p50_ns, hop.p99_ns, hop.p999_ns].map(|ns| time(Duration::from_nanos(ns)));
-        page.row("stage to stage", format_args!("p50 {p50}   p99 {p99}   p99.9 {p999}"));
-        page.row("", format_args!("a value's wait under load, {} sampled", number(hop.samples)));
-    }
-}
-
-/// One digest per stage.
-pub(crate) fn digests(page: &mut Page, stages: &[StageDigest]) {
-    for (index, stage) in stages.iter().enumerate() {
-        let label = if index == 0 { "digests" } else { "" };
-        page.row(label, format_args!("{:<13}{}", stage.stage, combined(stage)));
-    }
-}
-
-/// How long something took, and what it gave.
-pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
-    let begun = Instant::now();
-    let done = work();
-    (done, begun.elapsed())
 }

@@ -1,0 +1,242 @@
+//! `downbeat demo`: the main job on generated traffic, and a check of everything that is promised about it.
+//!
+//! ```text
+//!  generate ──► run ──► close ──► open again ──► verify ──► replay on 1 shard, on 8 ──► page
+//! ```
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use downbeat::record::Checkpoint;
+use downbeat::{Engine, HopLatency, probe};
+use downbeat_audit::{ReplayOptions, Verified, VerifyOptions, replay, verify};
+
+use crate::args::{DemoArgs, EngineArgs};
+use crate::failure::Failure;
+use crate::figures::{digests, speed, timed};
+use crate::known::{Found, Known, Workload, find};
+use crate::opening::{notices, options};
+use crate::page::{Page, bytes, number, rate, time};
+use crate::progress::{bar, counter};
+use crate::pump::{Pumped, pump};
+use crate::signals::Signals;
+
+/// Shards of the second replay.
+const SHARDS: u32 = 8;
+/// Bare durable writes that are measured for the page.
+const FLOOR_SAMPLES: usize = 64;
+
+/// What was asked for, made sense of.
+struct Demo<'a> {
+    known: &'a Known,
+    workload: &'a dyn Workload,
+    events: u64,
+    engine: EngineArgs,
+    place: Place,
+    progress: bool,
+}
+
+/// Where the log is, and what becomes of it.
+struct Place {
+    log: PathBuf,
+    keep: bool,
+    /// Removes itself.
+    temporary: Option<tempfile::TempDir>,
+}
+
+/// What the first run left.
+struct Ran {
+    pumped: Pumped,
+    found: Found,
+    checkpoint: Checkpoint,
+    backend: String,
+    hops: Option<HopLatency>,
+}
+
+pub(crate) fn run(args: DemoArgs, flows: &[Known]) -> Result<(), Failure> {
+    let demo = Demo::resolve(args, flows)?;
+    let done = demo.all();
+    let removed = demo.place.leave();
+    done.and(removed)
+}
+
+impl<'a> Demo<'a> {
+    fn resolve(args: DemoArgs, flows: &'a [Known]) -> Result<Self, Failure> {
+        let known = match &args.flow {
+            Some(name) => Some(find(flows, name)?),
+            None => flows.iter().find(|known| known.workload.is_some()),
+        };
+        let able = known.and_then(|known| Some((known, known.workload.as_deref()?)));
+        let Some((known, workload)) = able else {
+            return Err(Failure::usage("no flow of this program can make events"));
+        };
+        let place = Place::choose(args.log, args.keep)?;
+        let (events, engine, progress) = (args.events, args.engine, !args.no_progress);
+        Ok(Self { known, workload, events, engine, place, progress })
+    }
+
+    fn all(&self) -> Result<(), Failure> {
+        let log = self.place.log.as_path();
+        let mut page =
+            Page::titled(format_args!("downbeat demo: {} {} events", number(self.events), self.known.name));
+        let ran = self.run()?;
+        let checkpoint = &ran.checkpoint;
+        let verified = self.verify();
+        page.row("log", log.display());
+        self.disk(&mut page, &ran, verified.0.as_ref().ok());
+        page.gap();
+        for (label, value) in &ran.found.rows {
+            page.row(label, value);
+        }
+        page.gap().row("last seq", number(checkpoint.seq.0));
+        digests(&mut page, &checkpoint.stages);
+
+        page.gap();
+        let mut holds = true;
+        let mut check = |page: &mut Page, what: &str, took: Duration, outcome: Result<String, String>| {
+            let (holds_here, said) = match outcome {
+                Ok(said) => (true, said),
+                Err(said) => (false, said),
+            };
+            page.check(holds_here, format_args!("{what:<27} {:>7}   {said}", time(took)));
+            holds &= holds_here;
+        };
+        let (outcome, took) = verified;
+        check(
+            &mut page,
+            "the log is whole",
+            took,
+            outcome.map(|_| "checksums, chain, order, payloads".to_owned()),
+        );
+        let (outcome, took) = timed(|| self.reopen(checkpoint));
+        check(&mut page, "opened again", took, outcome);
+        for shards in [1, SHARDS] {
+            let (outcome, took) = timed(|| self.replay(checkpoint, shards));
+            let what = if shards == 1 {
+                "replayed on one thread".to_owned()
+            } else {
+                format!("replayed in {shards} shards")
+            };
+            check(&mut page, &what, took, outcome);
+        }
+        page.gap();
+        match self.place.keep {
+            true => page
+                .line(format_args!("The log is in {}; look at it with", log.display()))
+                .line(format_args!("  downbeat inspect {} --limit 3", log.display())),
+            false => page.line("The log was removed; --keep leaves it."),
+        };
+        page.print()?;
+        if holds { Ok(()) } else { Err(Failure::printed()) }
+    }
+
+    fn run(&self) -> Result<Ran, Failure> {
+        let signals = Signals::listen().map_err(Failure::io)?;
+        let engine =
+            Engine::open(options(&self.place.log, &self.engine, self.events), self.workload.live_flow(None))?;
+        notices(&engine);
+        let mut traffic = self.workload.generate(self.events);
+        let pumped = pump(&engine, &mut *traffic, &signals, &bar(self.progress, "submitting", self.events))?;
+        engine.close()?;
+        if let Some(signal) = pumped.signal {
+            return Err(Failure::signal(signal, format_args!("stopped by signal {signal}")));
+        }
+        let found = self.workload.summary(&engine).ok_or_else(|| Failure::io("the states cannot be read"))?;
+        let checkpoint = engine.checkpoint().ok_or_else(|| Failure::io("the log holds no digests"))?;
+        let backend = engine.opened().backend.to_string();
+        Ok(Ran { hops: engine.hop_latency(), pumped, found, checkpoint, backend })
+    }
+
+    fn disk(&self, page: &mut Page, ran: &Ran, verified: Option<&Verified>) {
+        let log = &self.place.log;
+        let filesystem = probe::facts(log).map_or("unknown".to_owned(), |facts| facts.filesystem);
+        let size = verified.map_or(String::new(), |verified| format!("{}, ", bytes(verified.bytes)));
+        page.row("", format_args!("{size}{filesystem}, {}", ran.backend));
+        page.gap();
+        speed(page, &ran.pumped, ran.hops);
+        if let Ok(floor) = probe::disk_floor(log, FLOOR_SAMPLES) {
+            page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
+        }
+    }
+
+    fn verify(&self) -> (Result<Verified, String>, Duration) {
+        let counter = counter(self.progress, "verifying");
+        let done = timed(|| {
+            verify(&self.place.log, VerifyOptions::default(), |progress| counter.set_position(progress.seq.0))
+                .map_err(|error| error.to_string())
+        });
+        counter.finish_and_clear();
+        done
+    }
+
+    /// Opens the log as the engine does after a crash or a stop: every event is applied again, on actors.
+    fn reopen(&self, checkpoint: &Checkpoint) -> Result<String, String> {
+        let options = options(&self.place.log, &self.engine, self.events);
+        let (engine, took) = timed(|| Engine::open(options, self.workload.live_flow(None)));
+        let engine = engine.map_err(|error| error.to_string())?;
+        let last = engine.opened().last_seq;
+        engine.close().map_err(|error| error.to_string())?;
+        if last != checkpoint.seq {
+            return Err(format!("the log ends at seq {last}, not {}", checkpoint.seq));
+        }
+        Ok(format!("same digests, {} events/s", number(rate(last.0, took))))
+    }
+
+    fn replay(&self, checkpoint: &Checkpoint, shards: u32) -> Result<String, String> {
+        let counter = counter(self.progress, "replaying");
+        let options = ReplayOptions { shards, ..ReplayOptions::default() };
+        let (replayed, took) = timed(|| {
+            replay(&self.place.log, &(self.known.flow)(), options, |progress| {
+                counter.set_position(progress.seq.0)
+            })
+            .map_err(|error| error.to_string())
+        });
+        counter.finish_and_clear();
+        let replayed = replayed?;
+        if replayed.stages != checkpoint.stages {
+            return Err("other digests".to_owned());
+        }
+        Ok(format!("same digests, {} events/s", number(rate(replayed.events, took))))
+    }
+}
+
+impl Place {
+    fn choose(log: Option<PathBuf>, keep: bool) -> Result<Self, Failure> {
+        let Some(log) = log else {
+            let made = tempfile::Builder::new().prefix("downbeat-demo-").tempdir();
+            let temporary =
+                made.map_err(|error| Failure::io(format_args!("no temporary directory: {error}")))?;
+            if keep {
+                return Ok(Self { log: temporary.keep(), keep, temporary: None });
+            }
+            return Ok(Self { log: temporary.path().to_path_buf(), keep, temporary: Some(temporary) });
+        };
+        if !is_free(&log).map_err(|error| Failure::io(format_args!("{}: {error}", log.display())))? {
+            let message =
+                format_args!("{} is not empty; a demo needs a fresh directory", log.display()).to_string();
+            return Err(Failure::usage(message));
+        }
+        Ok(Self { log, keep, temporary: None })
+    }
+
+    /// Removes what the demo made, unless it is to stay.
+    fn leave(self) -> Result<(), Failure> {
+        let removed = match self.temporary {
+            Some(temporary) => temporary.close(),
+            None if self.keep || !self.log.exists() => Ok(()),
+            None => fs::remove_dir_all(&self.log),
+        };
+        removed
+            .map_err(|error| Failure::io(format_args!("{}: cannot be removed: {error}", self.log.display())))
+    }
+}
+
+/// True for a directory that is empty or not there.
+fn is_free(dir: &Path) -> std::io::Result<bool> {
+    match fs::read_dir(dir) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,54 @@
+//! `downbeat inspect`: events as they stand in the log, decoded without the application's code.
+
+use std::io::{self, BufWriter, Write};
+
+use downbeat::{Correlation, Key, Seq};
+use downbeat_audit::{DecodedEvent, EventFilter, inspect};
+
+use crate::args::InspectArgs;
+use crate::failure::Failure;
+use crate::figures::when;
+
+pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
+    if let (Some(from), Some(to)) = (args.from, args.to)
+        && from > to
+    {
+        return Err(Failure::usage(format_args!("--from {from} is behind --to {to}")));
+    }
+    let filter = EventFilter {
+        from: args.from.map(Seq),
+        to: args.to.map(Seq),
+        kind: args.kind,
+        correlation: args.correlation.map(Correlation),
+        key: args.key.map(Key),
+    };
+    let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
+    let mut out = BufWriter::new(io::stdout().lock());
+    for event in inspect(&args.log, filter)?.take(limit) {
+        match event {
+            Ok(event) => show(&mut out, &event, args.json)?,
+            Err(error) => {
+                // What is before the damage is shown before the damage is.
+                out.flush()?;
+                return Err(error.into());
+            }
+        }
+    }
+    Ok(out.flush()?)
+}
+
+/// Two lines for a person, or one for a machine.
+pub(super) fn show(out: &mut impl Write, event: &DecodedEvent, json: bool) -> io::Result<()> {
+    if json {
+        return writeln!(out, "{}", event.to_json());
+    }
+    let ((name, version), fields) = (&event.contract, &event.fields);
+    write!(out, "{:>9}  {}  {name} v{version}", event.seq, when(event.timestamp))?;
+    if fields.key != Key::NONE {
+        write!(out, "  key {}", fields.key)?;
+    }
+    if fields.causation != Seq::ZERO {
+        write!(out, "  caused by {}", fields.causation)?;
+    }
+    writeln!(out, "\n           {}", event.payload)
+}

@@ -1,0 +1,32 @@
+//! How `run` and `demo` open an engine.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use downbeat::{BackendChoice, Engine, Options};
+
+use crate::args::{Backend, EngineArgs};
+
+/// How the engine is opened to take this many events, all of which it must recognise when they come again.
+pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
+    let mut options = Options::new(log).shards(args.shards).threads(usize::from(args.threads));
+    options.log.backend = match args.backend {
+        Backend::Auto => BackendChoice::Auto,
+        Backend::Uring => BackendChoice::Uring,
+        Backend::Blocking => BackendChoice::Blocking,
+    };
+    options.log.segment_bytes = u64::from(args.segment_mib) << 20;
+    // Events that stages emit have keys too, and an input may come again after a day.
+    let wanted = usize::try_from(events.saturating_mul(2)).unwrap_or(usize::MAX);
+    options.order.idempotency.keys = wanted.max(options.order.idempotency.keys);
+    options.order.idempotency.age_ns = u64::MAX;
+    options
+}
+
+/// Says on stderr what opening found, if it is worth a person's time.
+pub(crate) fn notices(engine: &Engine) {
+    for notice in &engine.opened().notices {
+        // Nobody is there to be told that stderr is closed.
+        let _ = writeln!(io::stderr(), "downbeat: note: {notice}");
+    }
+}
