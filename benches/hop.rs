@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use downbeat_actors::hop::{Chain, Pair};
+use downbeat_actors::hop::{Chain, Pair, Read};
 use downbeat_actors::{Actors, CommandRefused, Commands, Feeds, History, HistoryError, Ports, Settings};
 use downbeat_benches::allocations::{Counting, allocations};
 use downbeat_benches::flow::{Posted, Spread, fields, five, kinds};
@@ -56,7 +56,7 @@ fn segment() -> Arc<Batch> {
 }
 
 fn chain(placement: &[usize], batch: &Arc<Batch>, value_bytes: usize) -> Chain {
-    Chain::start(placement, batch, value_bytes).expect("the actors start")
+    Chain::start(placement, batch, value_bytes, Read::Touch).expect("the actors start")
 }
 
 fn hops(chain: &mut Chain, tokens: u64) -> Sample {
@@ -72,6 +72,8 @@ fn loaded(run: &Run, batch: &Arc<Batch>) {
     let (lanes, messages_each) = (run.pick(10_240, 512_000, 4_096_000), run.pick(1_024, 51_200, 307_200));
     let mut one = chain(&ONE_THREAD, batch, 0);
     let mut one_value = chain(&ONE_THREAD, batch, 16);
+    let one_record = Chain::start(&ONE_THREAD, batch, 16, Read::Record);
+    let mut one_record = one_record.expect("the actors start");
     let mut crossing = chain(&ONE_CROSSING, batch, 0);
     let mut all_crossing = chain(&ALL_CROSSING, batch, 0);
     let mut peers = Plain::peers(STAGES, batch);
@@ -79,6 +81,9 @@ fn loaded(run: &Run, batch: &Arc<Batch>) {
     let mut table = Table::new("five stages at full load: per token and hop");
     table.cell("lanes and doorbells, one thread", Unit::Nanoseconds, || hops(&mut one, lanes));
     table.cell("… with a value of 16 bytes", Unit::Nanoseconds, || hops(&mut one_value, lanes));
+    table.cell("… and the event's header read as a worker does", Unit::Nanoseconds, || {
+        hops(&mut one_record, lanes)
+    });
     table.cell("… two threads, one hop of five crosses", Unit::Nanoseconds, || hops(&mut crossing, lanes));
     table.cell("… two threads, every hop crosses", Unit::Nanoseconds, || hops(&mut all_crossing, lanes));
     table.cell("ractor message per token, peer to peer", Unit::Nanoseconds, || {
@@ -88,9 +93,9 @@ fn loaded(run: &Run, batch: &Arc<Batch>) {
     let medians = table.measure(run, 0.05);
     run.say(format_args!(
         "hub / peer to peer by messages {:.1}, messages / lanes {:.1}, hub / lanes {:.1}",
-        medians.ratio(5, 4),
-        medians.ratio(4, 0),
-        medians.ratio(5, 0)
+        medians.ratio(6, 5),
+        medians.ratio(5, 0),
+        medians.ratio(6, 0)
     ));
 }
 

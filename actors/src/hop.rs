@@ -1,7 +1,7 @@
 //! Relays: what a hop costs, on the very lanes, nodes, doorbells and hosts that carry a flow, without a flow.
 //!
 //! A relay does for a token what a worker does around a stage: it looks how far its sender has passed, asks for
-//! room, takes the token with its value, looks the event up in its batch, sends on; then it publishes its cursor,
+//! room, takes the token with its value, reads of the event it names, sends on; then it publishes its cursor,
 //! rings, and relieves. What is left out is the stage.
 //!
 //! ```text
@@ -52,6 +52,15 @@ impl Lap {
     }
 }
 
+/// What a relay reads of the event that a token names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Its first eight bytes.
+    Touch,
+    /// All of its header, as a worker does.
+    Record,
+}
+
 /// Who is told that the last token of a run has arrived.
 struct Finish {
     goal: Arc<AtomicU64>,
@@ -72,7 +81,16 @@ struct Relay {
     lap: Lap,
     values: Vec<u128>,
     position: Seq,
-    value: usize,
+    form: Form,
+    /// Of what was touched, so that it is not left out.
+    sum: u64,
+}
+
+/// What tokens carry, and what is done with them.
+#[derive(Clone, Copy)]
+struct Form {
+    value_bytes: usize,
+    read: Read,
 }
 
 impl Pump for Relay {
@@ -122,22 +140,30 @@ impl Relay {
     fn pass_one(&mut self) {
         let seq = self.position.next();
         self.values.clear();
-        let value_len = match &mut self.role {
+        let (slot, value_len) = match &mut self.role {
             Role::Source(_) => {
-                self.values.resize(self.value.div_ceil(size_of::<u128>()), 7);
-                self.value
+                self.values.resize(self.form.value_bytes.div_ceil(size_of::<u128>()), 7);
+                (self.lap.find(seq).0, self.form.value_bytes as u32)
             }
             Role::Relay(lane) => {
                 let (token, _) = lane.take(&mut self.values).expect("the sender has passed this seq");
                 assert_eq!(token.seq, seq, "tokens come in the order of seq");
-                token.value_len as usize
+                (token.slot, token.value_len)
             }
         };
-        let (slot, local) = self.lap.find(seq);
-        let mut record = self.lap.batch.record(slot, local).expect("every slot begins an event");
-        record.seq = seq;
+        match self.form.read {
+            Read::Touch => {
+                let event = self.lap.batch.buffer()[slot as usize * 16..].first_chunk();
+                self.sum = self.sum.wrapping_add(u64::from_ne_bytes(*event.expect("an event is longer")));
+            }
+            Read::Record => {
+                let (_, local) = self.lap.find(seq);
+                let record = self.lap.batch.record(slot, local).expect("every slot begins an event");
+                self.sum = self.sum.wrapping_add(record.timestamp.0);
+            }
+        }
         if let Some(out) = &mut self.out {
-            out.send(StageId(0), &record, value_bytes(&self.values, 0, value_len as u32));
+            out.send_token(StageId(0), seq, slot, value_bytes(&self.values, 0, value_len));
         }
         self.position = seq;
     }
@@ -157,7 +183,7 @@ pub struct Chain {
 
 impl Chain {
     /// Starts an actor for every entry of `hosts`, on the thread of that number: the source, then the relays.
-    /// Each token names an event of `batch` and carries a value of `value_bytes`.
+    /// Each token names an event of `batch`, of which every relay reads `read`, and carries a value of `value_bytes`.
     ///
     /// # Errors
     ///
@@ -166,7 +192,13 @@ impl Chain {
     /// # Panics
     ///
     /// With less than two entries, and on an empty batch.
-    pub fn start(hosts: &[usize], batch: &Arc<Batch>, value_bytes: usize) -> Result<Self, StartError> {
+    pub fn start(
+        hosts: &[usize],
+        batch: &Arc<Batch>,
+        value_bytes: usize,
+        read: Read,
+    ) -> Result<Self, StartError> {
+        let form = Form { value_bytes, read };
         assert!(hosts.len() > 1 && !batch.is_empty(), "{} actors, {} events", hosts.len(), batch.count());
         let placement = hosts;
         let (hosts, conductor) = start_hosts(placement)?;
@@ -180,7 +212,7 @@ impl Chain {
             let (out, arrive) = next.unzip();
             let finish = arrive.is_none().then(|| Finish { goal: goal.clone(), done: done.clone() });
             let before = std::mem::replace(&mut role, arrive.map_or(Role::Source(goal.clone()), Role::Relay));
-            let relay = relay(&nodes[index], before, out, finish, batch, value_bytes);
+            let relay = relay(&nodes[index], before, out, finish, batch, form);
             actors.push((*host, hosts[*host].spawn(relay, &conductor)?));
         }
         let relays = placement.len() as u64 - 1;
@@ -246,13 +278,12 @@ impl Pump for Paddle {
         if arrived.is_some() && self.clock.is_none() || serve {
             let seq = self.node.cursor().next();
             let (slot, local) = self.lap.find(seq);
-            let mut record = self.lap.batch.record(slot, local).expect("every slot begins an event");
-            record.seq = seq;
+            assert!(self.lap.batch.record(slot, local).is_some(), "every slot begins an event");
             assert!(self.out.has_room(), "one token is under way at most");
             if let Some(clock) = &mut self.clock {
                 clock.sent = Instant::now();
             }
-            self.out.send(StageId(0), &record, &[]);
+            self.out.send_token(StageId(0), seq, slot, &[]);
             self.node.pass(seq);
             self.out.to.bell.ring();
         }
@@ -353,10 +384,20 @@ fn relay(
     out: Option<LaneOut>,
     finish: Option<Finish>,
     batch: &Arc<Batch>,
-    value: usize,
+    form: Form,
 ) -> Relay {
-    let values = Vec::with_capacity(value.max(64));
-    Relay { node: node.clone(), role, out, finish, lap: Lap::new(batch), values, position: Seq::ZERO, value }
+    let values = Vec::with_capacity(form.value_bytes.max(64));
+    Relay {
+        node: node.clone(),
+        role,
+        out,
+        finish,
+        lap: Lap::new(batch),
+        values,
+        position: Seq::ZERO,
+        form,
+        sum: 0,
+    }
 }
 
 /// As many threads as `placement` names; the last one carries the conductor too.
@@ -394,8 +435,9 @@ mod tests {
 
     #[test]
     fn every_token_arrives_on_one_thread_and_on_two() {
-        for placement in [[0, 0, 0], [0, 1, 0], [0, 1, 1]] {
-            let mut chain = Chain::start(&placement, &batch(), 40).unwrap();
+        let forms = [([0, 0, 0], Read::Touch), ([0, 1, 0], Read::Record), ([0, 1, 1], Read::Touch)];
+        for (placement, read) in forms {
+            let mut chain = Chain::start(&placement, &batch(), 40, read).unwrap();
             assert_eq!(chain.hops(), 2);
             for tokens in [1, 511, 20_000] {
                 assert!(chain.run(tokens) > Duration::ZERO);

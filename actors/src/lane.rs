@@ -22,7 +22,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::node::Node;
-use crate::token::Token;
+use crate::token::{Packed, Token};
 use crate::waiting::Waiting;
 
 /// Bytes of a word, the unit of the value ring and the alignment of an archive.
@@ -60,7 +60,7 @@ pub(crate) fn lane(size: LaneSize, stages: usize, from: &Arc<Node>, to: &Arc<Nod
 
 /// The sender's end.
 pub(crate) struct LaneOut {
-    tokens: Producer<Token>,
+    tokens: Producer<Packed>,
     values: Producer<u128>,
     starved: Arc<Waiting>,
     pub(crate) to: Arc<Node>,
@@ -70,12 +70,12 @@ pub(crate) struct LaneOut {
 
 impl LaneOut {
     /// True when whatever one event sends fits. When false, the receiver will ring once it made room.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_room(&self) -> bool {
         self.fits() || self.starved.unless(|| self.fits())
     }
 
-    #[inline]
+    #[inline(always)]
     fn fits(&self) -> bool {
         (self.tokens.cached_slots() >= self.need_tokens || self.tokens.slots() >= self.need_tokens)
             && (self.values.cached_slots() >= self.need_words || self.values.slots() >= self.need_words)
@@ -84,20 +84,23 @@ impl LaneOut {
     /// Sends a value for an event.
     #[inline]
     pub(crate) fn send(&mut self, from: StageId, record: &Record<'_>, value: &[u8]) {
-        let (whole, rest) = value.split_at(value.len() - value.len() % WORD);
-        match <[u128]>::ref_from_bytes(whole) {
-            Ok(words) if words.len() <= FEW_WORDS => {
-                words.iter().for_each(|word| self.values.push(*word).expect("room for one event was there"));
+        self.send_token(from, record.seq, record.slot, value);
+    }
+
+    /// Sends a value for the event that has this place and lies at this slot of its batch.
+    #[inline(always)]
+    pub(crate) fn send_token(&mut self, from: StageId, seq: Seq, slot: u32, value: &[u8]) {
+        if value.len() <= FEW_WORDS * WORD {
+            let (words, rest) = value.as_chunks::<WORD>();
+            words.iter().for_each(|word| self.push_word(*word));
+            if !rest.is_empty() {
+                self.push_rest(rest);
             }
-            Ok(words) => self.values.push_entire_slice(words).expect("room for one event was there"),
-            // An output buffer is 16-byte aligned, so this is not reached; it would still be right.
-            Err(_) => whole.chunks_exact(WORD).for_each(|word| self.push_word(word)),
+        } else {
+            self.push_long(value);
         }
-        if !rest.is_empty() {
-            self.push_word(rest);
-        }
-        let token = Token { seq: record.seq, slot: record.slot, value_len: value.len() as u32, from };
-        self.tokens.push(token).expect("room for one event was there");
+        let token = Token { seq, slot, value_len: value.len() as u32, from };
+        self.tokens.push(token.pack()).expect("room for one event was there");
     }
 
     /// Sends a value that leaves the process: with the parts of the event's header that a leaf is told.
@@ -108,16 +111,34 @@ impl LaneOut {
         self.send(from, record, value);
     }
 
-    fn push_word(&mut self, bytes: &[u8]) {
+    #[inline(never)]
+    fn push_long(&mut self, value: &[u8]) {
+        let (whole, rest) = value.split_at(value.len() - value.len() % WORD);
+        match <[u128]>::ref_from_bytes(whole) {
+            Ok(words) => self.values.push_entire_slice(words).expect("room for one event was there"),
+            // An output buffer is 16-byte aligned, so this is not reached; it would still be right.
+            Err(_) => whole.as_chunks::<WORD>().0.iter().for_each(|word| self.push_word(*word)),
+        }
+        if !rest.is_empty() {
+            self.push_rest(rest);
+        }
+    }
+
+    fn push_rest(&mut self, bytes: &[u8]) {
         let mut word = [0; WORD];
         word[..bytes.len()].copy_from_slice(bytes);
+        self.push_word(word);
+    }
+
+    #[inline]
+    fn push_word(&mut self, word: [u8; WORD]) {
         self.values.push(u128::from_ne_bytes(word)).expect("room for one event was there");
     }
 }
 
 /// The receiver's end.
 pub(crate) struct LaneIn {
-    tokens: Consumer<Token>,
+    tokens: Consumer<Packed>,
     values: Consumer<u128>,
     starved: Arc<Waiting>,
     pub(crate) from: Arc<Node>,
@@ -127,13 +148,13 @@ impl LaneIn {
     /// The seq of the first token, if there is one.
     #[inline]
     pub(crate) fn head(&self) -> Option<Token> {
-        self.tokens.peek().ok().copied()
+        self.tokens.peek().ok().map(|token| Token::unpack(*token))
     }
 
     /// Takes the first token and puts its value behind what is in `values`; the word where it starts.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take(&mut self, values: &mut Vec<u128>) -> Option<(Token, usize)> {
-        let token = self.tokens.pop().ok()?;
+        let token = Token::unpack(self.tokens.pop().ok()?);
         let start = self.take_words((token.value_len as usize).div_ceil(WORD), values);
         Some((token, start))
     }
@@ -143,23 +164,30 @@ impl LaneIn {
         &mut self,
         values: &mut Vec<u128>,
     ) -> Option<(Token, [u128; PREFIX_WORDS], usize)> {
-        let token = self.tokens.pop().ok()?;
+        let token = Token::unpack(self.tokens.pop().ok()?);
         let mut prefix = [0; PREFIX_WORDS];
         self.values.pop_entire_slice(&mut prefix).expect("a value is there before its token");
         let start = self.take_words((token.value_len as usize).div_ceil(WORD), values);
         Some((token, prefix, start))
     }
 
-    #[inline]
+    #[inline(always)]
     fn take_words(&mut self, words: usize, values: &mut Vec<u128>) -> usize {
         let start = values.len();
         if words <= FEW_WORDS {
-            values.extend((0..words).map(|_| self.values.pop().expect("a value is there before its token")));
-            return start;
+            (0..words)
+                .for_each(|_| values.push(self.values.pop().expect("a value is there before its token")));
+        } else {
+            self.take_long(words, values);
         }
+        start
+    }
+
+    #[inline(never)]
+    fn take_long(&mut self, words: usize, values: &mut Vec<u128>) {
+        let start = values.len();
         values.resize(start + words, 0);
         self.values.pop_entire_slice(&mut values[start..]).expect("a value is there before its token");
-        start
     }
 
     /// Rings the sender if it stopped for want of room; called after taking.

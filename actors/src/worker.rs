@@ -211,7 +211,8 @@ impl Worker {
         // Filled in place: collected, all of its room would be moved, however little is in it.
         let mut inputs = ArrayVec::<Input<'_>, STAGES_MAX>::new();
         for (token, start) in &taken {
-            inputs.push(Input { from: token.from, bytes: value_bytes(&self.values, *start, token.value_len) });
+            inputs
+                .push(Input { from: token.from, bytes: value_bytes(&self.values, *start, token.value_len) });
         }
         self.unit.apply(record, &inputs, &mut self.out);
         if is_sampled(record.seq) && !inputs.is_empty() {

@@ -48,7 +48,7 @@ impl Window {
     }
 }
 
-/// What a stage does with a token, in both forms: it looks its event up.
+/// What a stage does with a token, in both forms: it reads the first eight bytes of its event.
 struct Work {
     batch: Arc<Batch>,
     slots: Vec<u32>,
@@ -58,9 +58,9 @@ impl Work {
     #[inline]
     fn look(&self, token: Token) -> Token {
         let index = (token.seq % self.slots.len() as u64) as usize;
-        let seq = downbeat_record::Seq(self.batch.first_seq().0 + index as u64);
-        let record = self.batch.record(self.slots[index], seq).expect("every slot begins an event");
-        Token { checked: token.checked.wrapping_add(record.timestamp.0), ..token }
+        let event = self.batch.buffer()[self.slots[index] as usize * 16..].first_chunk();
+        let event = u64::from_ne_bytes(*event.expect("an event is longer"));
+        Token { checked: token.checked.wrapping_add(event), ..token }
     }
 }
 
