@@ -3,6 +3,7 @@
 //! Each rule looks at text alone, line by line, so a finding has a place. Rules that clippy or rustc can enforce
 //! are not here.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::tree::{Finding, Source, sources};
@@ -57,6 +58,7 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let sources = sources(root)?;
     let mut findings: Vec<Finding> = sources.iter().flat_map(of_one).collect();
     findings.extend(decisions(&sources));
+    findings.extend(named_in_documents(root, &sources));
     Ok(findings)
 }
 
@@ -133,6 +135,50 @@ fn decisions(sources: &[Source]) -> Vec<Finding> {
         .collect()
 }
 
+/// What a document names is there: tests that hold a promise, files, and where links go.
+fn named_in_documents(root: &Path, sources: &[Source]) -> Vec<Finding> {
+    let functions: BTreeSet<&str> = sources
+        .iter()
+        .filter(|source| source.is_rust())
+        .flat_map(|source| source.text.split("fn ").skip(1))
+        .filter_map(|rest| rest.split_once('(').map(|(name, _)| name))
+        .collect();
+    let mut findings = vec![];
+    for document in sources.iter().filter(|source| source.path.ends_with(".md")) {
+        let folder = root.join(&document.path);
+        let folder = folder.parent().unwrap_or(root);
+        for (line, text) in document.lines() {
+            for name in text.split('`').skip(1).step_by(2) {
+                if is_claim(name) && !functions.contains(name) {
+                    findings
+                        .push(document.finding(line, format!("names the test `{name}`, which is not there")));
+                } else if is_file(name) && !root.join(name).exists() {
+                    findings.push(document.finding(line, format!("names `{name}`, which is not there")));
+                }
+            }
+            for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')) {
+                let target = link.0.split('#').next().unwrap_or_default();
+                if !target.is_empty() && !target.contains("://") && !folder.join(target).exists() {
+                    findings.push(document.finding(line, format!("links to {target}, which is not there")));
+                }
+            }
+        }
+    }
+    findings
+}
+
+/// A test is named as a claim: many words.
+fn is_claim(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    name.matches('_').count() >= 4 && name.chars().all(plain)
+}
+
+/// A path from the root of the tree to a file.
+fn is_file(name: &str) -> bool {
+    let ends = [".rs", ".toml", ".md"].iter().any(|end| name.ends_with(end));
+    ends && name.contains('/') && !name.contains(char::is_whitespace) && !name.starts_with('.')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,6 +230,26 @@ mod tests {
         assert_eq!(
             found[0].to_string(),
             "docs/decisions/0003-c.md: the next decision is 0002-…: close the gap"
+        );
+    }
+
+    #[test]
+    fn what_a_document_names_and_is_not_there_is_found() {
+        let text = "`a_test_that_is_there`, `a_test_that_is_gone`, `flow/src/lib.rs`, `flow/src/no.rs`\n\
+                    [here](README.md), [gone](docs/gone.md#part), [far](https://example.org/x.md)\n";
+        let tree = [
+            Source { path: "README.md".to_owned(), text: text.to_owned() },
+            Source { path: "flow/src/lib.rs".to_owned(), text: "fn a_test_that_is_there() {}".to_owned() },
+        ];
+        let found = named_in_documents(&crate::tree::root(), &tree);
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            found,
+            [
+                "README.md:1: names the test `a_test_that_is_gone`, which is not there",
+                "README.md:1: names `flow/src/no.rs`, which is not there",
+                "README.md:2: links to docs/gone.md, which is not there",
+            ]
         );
     }
 }
