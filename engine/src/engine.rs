@@ -313,6 +313,10 @@ fn open_error(error: OpenError) -> Error {
         OpenError::Locked { .. } => ErrorKind::Locked,
         OpenError::Settings { .. } | OpenError::NotFound { .. } => ErrorKind::Invalid,
         OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => ErrorKind::Io,
+        // Nothing is wrong with the log: this build does not read it.
+        OpenError::Scan(ScanError::NewerFormat { .. } | ScanError::OtherEncoding { .. }) => {
+            ErrorKind::Invalid
+        }
         OpenError::Scan(_) => ErrorKind::Corrupt,
         OpenError::Refused { .. } => ErrorKind::Corrupt,
         _ => ErrorKind::Io,
