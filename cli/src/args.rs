@@ -48,10 +48,12 @@ pub(crate) enum Command {
 Examples:
   downbeat run --flow loan --log LOG --input bpic2012.xes.gz
   zcat loans.jsonl.gz | downbeat run --flow loan --log LOG --input - --json
-  downbeat run --flow loan --log LOG --input loans.csv --on-bad-input dead-letter --dead-letters bad.jsonl
+  downbeat run --flow loan --log LOG --input loans.csv \\
+    --on-bad-input dead-letter --dead-letters bad.jsonl
 
-Running it again on the same log and input adds nothing: every event is recognised by its case and its
-place in the case. A digest stands for the outputs and the state of a stage, over all events of the log.")]
+Running it again on the same log and input adds nothing: every event is
+recognised by its case and its place in the case. A digest stands for the
+outputs and the state of a stage, over all events of the log.")]
 pub(crate) struct RunArgs {
     /// The flow
     #[arg(long, value_name = "NAME")]
@@ -148,8 +150,9 @@ pub(crate) struct DemoArgs {
 Example:
   downbeat verify LOG
 
-What is checked: every checksum, the chain of hashes, that seqs have no gap and times increase, that every
-payload is what its contract says. What cannot be seen here: that a log was cut at its end.")]
+What is checked: every checksum, the chain of hashes, that seqs have no gap and
+times increase, that every payload is what its contract says. What cannot be
+seen here: that a log was cut at its end.")]
 pub(crate) struct VerifyArgs {
     /// The directory of the log
     #[arg(value_name = "DIR")]
@@ -168,8 +171,8 @@ Examples:
   downbeat replay LOG --flow loan
   downbeat replay LOG --flow loan --to 100000 --shards 8 --json
 
-One thread applies every event again, without leaves, and compares the digests and the emitted events with
-those in the log. The first difference is named.")]
+One thread applies every event again, without leaves, and compares the digests
+and the emitted events with those in the log. The first difference is named.")]
 pub(crate) struct ReplayArgs {
     /// The directory of the log
     #[arg(value_name = "DIR")]

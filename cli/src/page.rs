@@ -62,6 +62,11 @@ pub(crate) fn number(number: u64) -> String {
     text
 }
 
+/// A number of things.
+pub(crate) fn count(things: u64, one: &str, many: &str) -> String {
+    format!("{} {}", number(things), if things == 1 { one } else { many })
+}
+
 /// A duration with three digits and a unit.
 pub(crate) fn time(duration: Duration) -> String {
     let ns = duration.as_nanos();

@@ -38,7 +38,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     page.row(
         "FUA",
         match facts.fua {
-            Some(true) => "yes: one write can be durable without a flush of everything",
+            Some(true) => "yes: a write can be durable without a flush of all",
             Some(false) => "no",
             None => "unknown",
         },
@@ -49,7 +49,7 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     page.row("", "a bare 4 KiB durable write: no single event can be faster");
     if let Ok(unwritten) = probe::unwritten_floor(dir, FLOOR_SAMPLES) {
         page.row("unwritten extents", shown(&unwritten));
-        page.row("", "the same into space that is only reserved; logs are zero-filled");
+        page.row("", "the same into space only reserved; logs are zero-filled");
     }
     if holds_log(dir) {
         let verified = verify(dir, VerifyOptions { payloads: false }, |_| {});

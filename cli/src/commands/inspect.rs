@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, Write};
 
 use downbeat::{Correlation, Key, Seq};
-use downbeat_audit::{DecodedEvent, EventFilter, inspect};
+use downbeat_audit::{DecodedEvent, EventFilter, Inspector, inspect};
 
 use crate::args::InspectArgs;
 use crate::failure::Failure;
@@ -18,13 +18,15 @@ pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
     let filter = EventFilter {
         from: args.from.map(Seq),
         to: args.to.map(Seq),
-        kind: args.kind,
+        kind: args.kind.clone(),
         correlation: args.correlation.map(Correlation),
         key: args.key.map(Key),
     };
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let mut out = BufWriter::new(io::stdout().lock());
-    for event in inspect(&args.log, filter)?.take(limit) {
+    let mut events = inspect(&args.log, filter)?;
+    let mut shown = 0u64;
+    for event in events.by_ref().take(limit) {
         match event {
             Ok(event) => show(&mut out, &event, args.json)?,
             Err(error) => {
@@ -33,8 +35,23 @@ pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
                 return Err(error.into());
             }
         }
+        shown += 1;
     }
-    Ok(out.flush()?)
+    out.flush()?;
+    match args.kind {
+        Some(kind) if shown == 0 => known_kind(&kind, &events),
+        _ => Ok(()),
+    }
+}
+
+/// Nothing of a kind that the log has is an answer; of a kind that it has not, it is a typing error.
+fn known_kind(kind: &str, events: &Inspector) -> Result<(), Failure> {
+    let mut names = events.contracts().iter().map(|(_, contract)| contract.name.as_str());
+    if names.any(|name| name == kind) {
+        return Ok(());
+    }
+    let names: Vec<_> = events.contracts().iter().map(|(_, contract)| contract.name.as_str()).collect();
+    Err(Failure::usage(format_args!("the log has no contract `{kind}`; it has {}", names.join(", "))))
 }
 
 /// Two lines for a person, or one for a machine.

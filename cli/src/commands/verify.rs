@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::args::VerifyArgs;
 use crate::failure::Failure;
 use crate::figures::when;
-use crate::page::{Page, bytes, number};
+use crate::page::{Page, bytes, count, number};
 use crate::progress::counter;
 
 pub(crate) fn run(args: VerifyArgs) -> Result<(), Failure> {
@@ -65,16 +65,13 @@ pub(crate) fn rows(page: &mut Page, verified: &Verified) {
         page.row("ordered", format_args!("from {}", when(verified.first_timestamp)));
         page.row("", format_args!("to   {}", when(verified.last_timestamp)));
     }
-    let (batches, segments) = (number(verified.batches), number(verified.segments));
-    page.row("on disk", format_args!("{} in {batches} batches, {segments} segments", bytes(verified.bytes)));
-    page.row(
-        "openings",
-        format_args!(
-            "{}, cut by {} of them",
-            verified.epochs,
-            verified.cuts.iter().filter(|cut| cut.segment.is_some()).count()
-        ),
-    );
+    let (batches, segments) =
+        (count(verified.batches, "batch", "batches"), count(verified.segments, "segment", "segments"));
+    page.row("on disk", format_args!("{} in {batches}, {segments}", bytes(verified.bytes)));
+    page.row("openings", number(verified.epochs));
+    for cut in verified.cuts.iter().filter(|cut| cut.segment.is_some()) {
+        page.row("", format_args!("opening {} cut a torn end off, behind seq {}", cut.epoch, cut.kept_seq));
+    }
     page.row("checkpoints", number(verified.checkpoints.len() as u64));
     for (index, (_, contract)) in verified.contracts.iter().enumerate() {
         let label = if index == 0 { "contracts" } else { "" };
@@ -83,5 +80,5 @@ pub(crate) fn rows(page: &mut Page, verified: &Verified) {
     if verified.unproved > 0 {
         page.row("not proved durable", format_args!("the last {} events", number(verified.unproved)));
     }
-    page.row("last root", verified.last_root);
+    page.row("last root", "").line(format_args!("  {}", verified.last_root));
 }
