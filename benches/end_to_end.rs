@@ -46,12 +46,26 @@ struct Form {
     name: &'static str,
     spread: Spread,
     receipts: bool,
+    /// Shards of each stage, and threads that run them.
+    shards: u32,
 }
 
-const FORMS: [Form; 3] = [
-    Form { name: "each stage an actor", spread: Spread::Apart, receipts: false },
-    Form { name: "each stage an actor, every event with a receipt", spread: Spread::Apart, receipts: true },
-    Form { name: "five stages in one actor", spread: Spread::Together, receipts: false },
+const FORMS: [Form; 5] = [
+    Form { name: "each stage an actor", spread: Spread::Apart, receipts: false, shards: 1 },
+    Form {
+        name: "each stage an actor, every event with a receipt",
+        spread: Spread::Apart,
+        receipts: true,
+        shards: 1,
+    },
+    Form { name: "each stage two actors, on two threads", spread: Spread::Apart, receipts: false, shards: 2 },
+    Form { name: "five stages in one actor", spread: Spread::Together, receipts: false, shards: 1 },
+    Form {
+        name: "five stages in two actors, on two threads",
+        spread: Spread::Together,
+        receipts: false,
+        shards: 2,
+    },
 ];
 
 /// An engine in a directory of its own.
@@ -62,9 +76,10 @@ struct Rig {
 }
 
 impl Rig {
-    fn open(run: &Run, name: &str, spread: Spread) -> Self {
+    fn open(run: &Run, name: &str, spread: Spread, shards: u32) -> Self {
         let scratch = run.scratch(name);
-        let engine = Engine::open(Options::new(scratch.path()), five(spread)).expect("a new log opens");
+        let options = Options::new(scratch.path()).shards(shards).threads(shards as usize);
+        let engine = Engine::open(options, five(spread)).expect("a new log opens");
         Self { engine, spread, scratch }
     }
 
@@ -133,7 +148,7 @@ fn throughput(run: &Run) {
         Table::new("submitted, ordered, durable and applied: events of 64 bytes, 4 producers, 5 stages");
     for form in FORMS {
         table.cell(form.name, Unit::MillionsPerSecond, move || {
-            let rig = Rig::open(run, "throughput", form.spread);
+            let rig = Rig::open(run, "throughput", form.spread, form.shards);
             let sample = rig.run(events, form.receipts);
             assert_eq!(rig.close(), sample.count, "the log holds what was submitted");
             sample
@@ -147,7 +162,7 @@ fn throughput(run: &Run) {
 fn one_alone(run: &Run) {
     let rounds = run.pick(1, 2, 7);
     let each = run.pick(20, 300, 1_000);
-    let rig = Rig::open(run, "alone", Spread::Apart);
+    let rig = Rig::open(run, "alone", Spread::Apart, 1);
     let mut floor = Floor::new(run.dir(), true).expect("the disk can be measured");
     let (mut acks, mut bare, mut ratios) = (Latencies::default(), Latencies::default(), Vec::new());
     for _ in 0..rounds {
@@ -179,7 +194,7 @@ fn open_loop(run: &Run) {
         let seconds = run.pick(0.02, 0.5, 2.0);
         let (mut all, mut medians) = (Latencies::default(), Vec::new());
         for _ in 0..run.pick(1, 1, 5) {
-            let rig = Rig::open(run, "open", Spread::Apart);
+            let rig = Rig::open(run, "open", Spread::Apart, 1);
             let these = at_rate(&rig.engine, per_second, (per_second as f64 * seconds) as u64);
             rig.close();
             medians.push(these.at(0.5) / 1e3);
@@ -235,7 +250,7 @@ fn record(run: &Run) {
     let mut criterion = run.criterion();
     let mut group = criterion.benchmark_group("end_to_end");
     for form in FORMS {
-        let rig = Rig::open(run, "criterion", form.spread);
+        let rig = Rig::open(run, "criterion", form.spread, form.shards);
         let name = form.name.replace([' ', ','], "_").replace("__", "_");
         bench(&mut group, &name, events, || rig.run(events, form.receipts));
         // Criterion may have been asked for other benchmarks only.
