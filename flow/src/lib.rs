@@ -17,6 +17,7 @@
 //! That is a Kahn process network: threads, timing, batch sizes and shard counts cannot show.
 #![forbid(unsafe_code)]
 
+mod builder;
 mod cell;
 pub mod command;
 mod context;
@@ -28,12 +29,13 @@ mod out;
 mod stage;
 mod unit;
 
+pub use builder::{FlowBuilder, FlowError};
 pub use cell::StageSums;
 pub use command::{Ledger, Mismatch, Pending, key_of, source_of};
 pub use context::{Context, Input, StageId};
 pub use contracts::{EventType, Kinds};
 pub use events::{Nothing, Rejected};
-pub use flow::{Flow, FlowBuilder, FlowError, LeafDef, STAGES_MAX, StageDef};
+pub use flow::{Flow, LeafDef, STAGES_MAX, StageDef};
 pub use leaf::{Delivery, Leaf, LeafError};
 pub use out::{COMMANDS_PER_EVENT_MAX, Command, OUTPUT_BYTES_MAX, Out};
 pub use stage::{Reject, Stage, State};
