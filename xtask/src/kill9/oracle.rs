@@ -1,22 +1,21 @@
 //! The check: the log as the parent reads it, held against what came through the pipes, the model, and a replay.
 //!
-//! 1. Every batch is read with its checksums and its chain. Seqs are dense, times increase.
+//! 1. Every batch is read with its checksums and its chain. Seqs are dense.
 //! 2. Every put is what its `n` says, stands there once, and, if it was acknowledged, at the seq that was told.
 //! 3. Every `n` below the frontier is there: what was in flight at a kill was submitted again under its key.
 //! 4. Every milestone and rejection follows from one put, once, and none is missing.
-//! 5. One unit on one thread gives the digest of every checkpoint in the log.
-//! 6. Its states, and those of an engine that opens the log once more, are those of the model.
+//! 5. The audit verifies the log, and its replay on one thread gives every digest and every emitted event.
+//! 6. The states of the replay, and of an engine that opens the log once more, are those of the model.
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use downbeat::record::rkyv::rancor;
-use downbeat::record::{BatchKind, Checkpoint, Contract, ContractTable, Event, Kind, Record, StageDigest};
+use downbeat::record::{BatchKind, Contract, ContractTable, Event, Kind, Record};
 use downbeat::{Engine, Fields, Key, Rejected, Seq};
-use downbeat_flow::{Flow, Input, Kinds, Shards, Sink, StageId, StageSums, Unit};
+use downbeat_audit::{ReplayOptions, VerifyOptions};
 use downbeat_wal::Reader;
 
 use super::flow::{Account, Balance, Book, Ledger, Milestone, Put, Risk, flow, idempotency_key_of, key_of};
@@ -79,110 +78,70 @@ pub(crate) enum Finding {
     NotDue { seq: Seq, cause: Seq, what: String },
     #[error("seq {cause} should have caused {what}, which is not in the log")]
     NeverCame { cause: Seq, what: String },
-    #[error("stage `{stage}` at seq {seq}: the log has {logged:?}, one thread gives {found:?}")]
-    Digest { stage: String, seq: Seq, logged: StageDigest, found: StageSums },
     #[error("the state of {what} is {found}, the model says {expected}")]
     State { what: String, found: String, expected: String },
 }
 
-/// Checks the log of a story that has come to its end.
+/// Checks the log of a story that has come to its end; with a planted fault, as far as that must be noticed.
 pub(crate) fn check(log: &Path, story: &Story, plant: Option<Plant>) -> anyhow::Result<Seen> {
     let start = Instant::now();
-    let checkpoints = checkpoints(log)?;
-    let mut check = Check::new(story, plant, &checkpoints);
-    let mut batches = 0;
-    let mut reader = Reader::open(log)?;
-    for located in reader.batches() {
+    let mut check = Check::new(story, plant);
+    for located in Reader::open(log)?.batches() {
         let batch = located?.batch;
-        batches += 1;
         match batch.kind() {
-            BatchKind::Contracts => {
-                check.bind(ContractTable::from_json(batch.body())?)?;
-            }
+            BatchKind::Contracts => check.bind(ContractTable::from_json(batch.body())?)?,
             BatchKind::Data => batch.records().try_for_each(|record| check.record(&record))?,
             _ => {}
         }
     }
-    let mut seen = check.end()?;
-    seen.batches = batches;
-    seen.took = start.elapsed();
-    if plant.is_none() {
-        check.opened_again(log)?;
-    }
-    Ok(seen)
-}
-
-/// The digests in the log, by the seq they stand for: they are written behind the events they cover.
-fn checkpoints(log: &Path) -> anyhow::Result<BTreeMap<Seq, Checkpoint>> {
-    let mut checkpoints = BTreeMap::new();
-    for located in Reader::open(log)?.batches() {
-        let batch = located?.batch;
-        if batch.kind() == BatchKind::Checkpoint {
-            let checkpoint = Checkpoint::from_json(batch.body())?;
-            checkpoints.insert(checkpoint.seq, checkpoint);
-        }
-    }
-    Ok(checkpoints)
+    check.end()?;
+    let (batches, checkpoints) = check.audited(log)?;
+    check.opened_again(log)?;
+    Ok(Seen {
+        events: check.last.0,
+        batches,
+        emitted: check.emitted,
+        rejected: check.rejected,
+        checkpoints,
+        accounts: check.model.accounts.len(),
+        took: start.elapsed(),
+    })
 }
 
 struct Check<'a> {
     story: &'a Story,
     plant: Option<Plant>,
-    checkpoints: &'a BTreeMap<Seq, Checkpoint>,
-    flow: Flow,
-    kinds: Arc<Kinds>,
     put: Kind,
     milestone: Kind,
-    unit: Option<Unit>,
     last: Seq,
     /// Where each n stands.
     found: Vec<Seq>,
     model: Model,
     emitted: u64,
     rejected: u64,
-    compared: u64,
-}
-
-/// Commands of the replay are in the log already; that they are the right ones is the model's business.
-struct Ignore;
-
-impl Sink for Ignore {
-    fn value(&mut self, _: StageId, _: &Record<'_>, _: &[u8]) {}
-    fn command(&mut self, _: &Fields, _: &[u8]) {}
 }
 
 impl<'a> Check<'a> {
-    fn new(story: &'a Story, plant: Option<Plant>, checkpoints: &'a BTreeMap<Seq, Checkpoint>) -> Self {
+    fn new(story: &'a Story, plant: Option<Plant>) -> Self {
         Self {
             story,
             plant,
-            checkpoints,
-            flow: flow(),
-            kinds: Arc::default(),
             put: Kind::default(),
             milestone: Kind::default(),
-            unit: None,
             last: Seq::ZERO,
             found: vec![Seq::ZERO; usize::try_from(story.until).unwrap_or(usize::MAX)],
             model: Model::default(),
             emitted: 0,
             rejected: 0,
-            compared: 0,
         }
     }
 
-    /// The contracts come before the first event; later tables say the same.
+    /// The contracts come before the first event, and the log knows all of them.
     fn bind(&mut self, mut contracts: ContractTable) -> anyhow::Result<()> {
         let known = contracts.len();
-        let kinds = self.flow.bind(|contract| contracts.register(contract))?;
         self.put = contracts.register(Contract::of::<Put>())?;
         self.milestone = contracts.register(Contract::of::<Milestone>())?;
         ensure!(contracts.len() == known, "the log does not explain the events in it");
-        if self.unit.is_none() {
-            let stages: Vec<StageId> = self.flow.stages().iter().map(|stage| stage.id).collect();
-            self.unit = Some(self.flow.unit(&stages, Shards::All(1), &kinds));
-            self.kinds = kinds;
-        }
         Ok(())
     }
 
@@ -204,9 +163,7 @@ impl<'a> Check<'a> {
             Some(Plant::Moved) => self.input(record, record.seq.next())?,
             None => self.input(record, record.seq)?,
         }
-        let unit = self.unit.as_mut().context("events come before their contracts")?;
-        unit.apply(record, &[] as &[Input<'_>], &mut Ignore);
-        self.compare(record.seq)
+        Ok(())
     }
 
     /// The event that a planted fault concerns: the first acknowledged put.
@@ -260,23 +217,8 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Holds the digests of the replay against those in the log.
-    fn compare(&mut self, seq: Seq) -> anyhow::Result<()> {
-        let (Some(checkpoint), Some(unit)) = (self.checkpoints.get(&seq), &mut self.unit) else {
-            return Ok(());
-        };
-        for (logged, (_, found)) in checkpoint.stages.iter().zip(unit.sums()) {
-            if (found.outputs, found.state) != (logged.outputs, logged.state) {
-                let (stage, logged) = (logged.stage.clone(), logged.clone());
-                return Err(Finding::Digest { stage, seq, logged, found }.into());
-            }
-        }
-        self.compared += 1;
-        Ok(())
-    }
-
     /// What can only be said when the whole log was seen.
-    fn end(&mut self) -> anyhow::Result<Seen> {
+    fn end(&self) -> anyhow::Result<()> {
         if let Some(at) = self.found.iter().position(|place| *place == Seq::ZERO) {
             let (n, told) = (at as u64, self.story.acknowledged.get(at).copied().unwrap_or_default());
             return Err(match told {
@@ -288,36 +230,34 @@ impl<'a> Check<'a> {
             return Err(Finding::NeverCame { cause: *cause, what: format!("{derived:?}") }.into());
         }
         let closed_at = self.story.closed_at;
-        ensure!(
-            self.last == closed_at,
-            "the log ends at seq {}, the writer closed it at {closed_at}",
-            self.last
-        );
-        ensure!(self.checkpoints.contains_key(&closed_at), "no checkpoint stands for the last seq");
-        ensure!(
-            self.compared == self.checkpoints.len() as u64,
-            "a checkpoint stands for a seq that is not there"
-        );
-        self.states()?;
-        Ok(Seen {
-            events: self.last.0,
-            batches: 0,
-            emitted: self.emitted,
-            rejected: self.rejected,
-            checkpoints: self.compared,
-            accounts: self.model.accounts.len(),
-            took: Duration::ZERO,
-        })
+        ensure!(self.last == closed_at, "the log ends at {}, the writer closed it at {closed_at}", self.last);
+        Ok(())
     }
 
-    /// The states of the replay are those of the model.
-    fn states(&self) -> anyhow::Result<()> {
-        let unit = self.unit.as_ref().context("the log is empty")?;
+    /// What the audit says about the log: batches, and checkpoints that one thread gives again.
+    fn audited(&self, log: &Path) -> anyhow::Result<(u64, u64)> {
+        let verified = downbeat_audit::verify(log, VerifyOptions::default(), drop)?;
+        let replayed = downbeat_audit::replay(log, &flow(), ReplayOptions::default(), drop)?;
+        let derived = self.emitted + self.rejected;
+        ensure!(verified.last_seq == self.last && replayed.last_seq == self.last, "the audit ends elsewhere");
+        ensure!(
+            replayed.derived == derived,
+            "{} derived events, the audit says {}",
+            derived,
+            replayed.derived
+        );
+        ensure!(replayed.pending == 0, "{} emitted events are not in the log", replayed.pending);
+        let last = verified.checkpoints.last().context("the log has no checkpoint")?;
+        ensure!(
+            last.seq == self.last && last.stages == replayed.stages,
+            "the last checkpoint is not the end"
+        );
         let (mut accounts, mut scores, mut books) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        unit.each_state::<Balance>("balance", |key, account| accounts.extend([(key, account.clone())]));
-        unit.each_state::<Risk>("risk", |key, score| scores.extend([(key, *score)]));
-        unit.each_state::<Ledger>("ledger", |_, book| books.push(book.clone()));
-        self.same("the replay", accounts, scores, books)
+        replayed.each_state::<Balance>("balance", |key, account| accounts.extend([(key, account.clone())]));
+        replayed.each_state::<Risk>("risk", |key, score| scores.extend([(key, *score)]));
+        replayed.each_state::<Ledger>("ledger", |_, book| books.push(book.clone()));
+        self.same("the replay", accounts, scores, books)?;
+        Ok((verified.batches, replayed.checkpoints))
     }
 
     /// An engine that opens the log once more, with other shards, has the states of the model too.
