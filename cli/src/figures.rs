@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use downbeat::probe::Latency;
 use downbeat::record::{Digest, StageDigest};
 use downbeat::{HopLatency, Timestamp};
 use serde_json::{Map, Value};
@@ -10,12 +11,16 @@ use crate::page::{Page, number, rate, time};
 use crate::pump::{IN_FLIGHT_MAX, Pumped};
 
 /// How fast it went.
-pub(crate) fn speed(page: &mut Page, pumped: &Pumped, hops: Option<HopLatency>) {
+pub(crate) fn speed(page: &mut Page, pumped: &Pumped, hops: Option<HopLatency>, floor: Option<Latency>) {
     let per_second = number(rate(pumped.acknowledged, pumped.took));
     page.row("rate", format_args!("{per_second} events/s, {} in all", time(pumped.took)));
     let ack = [0.5, 0.99, 0.999].map(|quantile| time(pumped.ack(quantile)));
     page.row("submit to durable", format_args!("p50 {}   p99 {}   p99.9 {}", ack[0], ack[1], ack[2]));
     page.row("", format_args!("with up to {} in flight", number(IN_FLIGHT_MAX as u64)));
+    if let Some(floor) = floor {
+        page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
+        page.row("", "a bare 4 KiB durable write on this disk, idle");
+    }
     if let Some(hop) = hops {
         let [p50, p99, p999] = [hop.p50_ns, hop.p99_ns, hop.p999_ns].map(|ns| time(Duration::from_nanos(ns)));
         page.row("stage to stage", format_args!("p50 {p50}   p99 {p99}   p99.9 {p999}"));

@@ -46,13 +46,24 @@ pub trait Workload {
     /// # Errors
     ///
     /// [`Bad`]; nothing was submitted.
-    fn read(&self, input: &Path, keep_bad: Option<bool>) -> Result<Loaded, Bad>;
+    fn read(&self, input: &Path, on_bad: OnBad) -> Result<Loaded, Bad>;
 
     /// Makes up this many events.
     fn generate(&self, events: u64) -> Box<dyn Traffic>;
 
     /// What the states of the engine's stages say; `None` when it runs another flow.
     fn summary(&self, engine: &Engine) -> Option<Found>;
+}
+
+/// What to do with an event that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnBad {
+    /// End with [`Bad::Content`].
+    Stop,
+    /// Count it in [`Loaded::bad`] and go on.
+    Skip,
+    /// Count it, put it into [`Loaded::dead_letters`] and go on.
+    Keep,
 }
 
 /// Events on their way in, in their order.

@@ -50,7 +50,7 @@ use clap::Parser;
 
 use crate::args::{Arguments, Command};
 
-pub use known::{Bad, Found, Known, Loaded, Traffic, Workload};
+pub use known::{Bad, Found, Known, Loaded, OnBad, Traffic, Workload};
 pub use loan::loan;
 
 /// Runs the program with the arguments of the process, on the flows it is to know.

@@ -9,7 +9,7 @@ use downbeat_example_loan::{
 };
 use serde_json::{Map, Value, json};
 
-use crate::known::{Bad, Found, Known, Loaded, Traffic, Workload};
+use crate::known::{Bad, Found, Known, Loaded, OnBad, Traffic, Workload};
 use crate::page::number;
 
 /// The same events on every machine.
@@ -27,11 +27,11 @@ impl Workload for Loan {
         downbeat_example_loan::flow(notifications)
     }
 
-    fn read(&self, input: &Path, keep_bad: Option<bool>) -> Result<Loaded, Bad> {
-        let on_bad = match keep_bad {
-            None => OnBadInput::Stop,
-            Some(false) => OnBadInput::Skip,
-            Some(true) => OnBadInput::DeadLetter,
+    fn read(&self, input: &Path, on_bad: OnBad) -> Result<Loaded, Bad> {
+        let on_bad = match on_bad {
+            OnBad::Stop => OnBadInput::Stop,
+            OnBad::Skip => OnBadInput::Skip,
+            OnBad::Keep => OnBadInput::DeadLetter,
         };
         let source = if input == Path::new("-") { Source::Stdin } else { Source::from(input) };
         let loaded = read(&source, on_bad).map_err(bad)?;

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
-use downbeat::{BackendChoice, Engine, Options};
+use downbeat::{BackendChoice, Engine, Options, probe};
 
 use crate::args::{Backend, EngineArgs};
 
@@ -30,3 +30,13 @@ pub(crate) fn notices(engine: &Engine) {
         let _ = writeln!(io::stderr(), "downbeat: note: {notice}");
     }
 }
+
+/// The floor of the disk on which a log is, or will be: measured before a run, while the disk has nothing else
+/// to do.
+pub(crate) fn floor(log: &Path) -> Option<probe::Latency> {
+    let place = log.ancestors().find(|place| place.is_dir()).unwrap_or(Path::new("."));
+    probe::disk_floor(place, FLOOR_SAMPLES).ok()
+}
+
+/// Bare durable writes that are measured.
+const FLOOR_SAMPLES: usize = 64;

@@ -16,7 +16,7 @@ use crate::args::{DemoArgs, EngineArgs};
 use crate::failure::Failure;
 use crate::figures::{digests, speed, timed};
 use crate::known::{Found, Known, Workload, find};
-use crate::opening::{notices, options};
+use crate::opening::{floor, notices, options};
 use crate::page::{Page, bytes, number, rate, time};
 use crate::progress::{bar, counter};
 use crate::pump::{Pumped, pump};
@@ -24,9 +24,6 @@ use crate::signals::Signals;
 
 /// Shards of the second replay.
 const SHARDS: u32 = 8;
-/// Bare durable writes that are measured for the page.
-const FLOOR_SAMPLES: usize = 64;
-
 /// What was asked for, made sense of.
 struct Demo<'a> {
     known: &'a Known,
@@ -52,6 +49,7 @@ struct Ran {
     checkpoint: Checkpoint,
     backend: String,
     hops: Option<HopLatency>,
+    floor: Option<probe::Latency>,
 }
 
 pub(crate) fn run(args: DemoArgs, flows: &[Known]) -> Result<(), Failure> {
@@ -132,6 +130,7 @@ impl<'a> Demo<'a> {
     }
 
     fn run(&self) -> Result<Ran, Failure> {
+        let floor = floor(&self.place.log);
         let signals = Signals::listen().map_err(Failure::io)?;
         let engine =
             Engine::open(options(&self.place.log, &self.engine, self.events), self.workload.live_flow(None))?;
@@ -145,7 +144,7 @@ impl<'a> Demo<'a> {
         let found = self.workload.summary(&engine).ok_or_else(|| Failure::io("the states cannot be read"))?;
         let checkpoint = engine.checkpoint().ok_or_else(|| Failure::io("the log holds no digests"))?;
         let backend = engine.opened().backend.to_string();
-        Ok(Ran { hops: engine.hop_latency(), pumped, found, checkpoint, backend })
+        Ok(Ran { hops: engine.hop_latency(), floor, pumped, found, checkpoint, backend })
     }
 
     fn disk(&self, page: &mut Page, ran: &Ran, verified: Option<&Verified>) {
@@ -154,10 +153,7 @@ impl<'a> Demo<'a> {
         let size = verified.map_or(String::new(), |verified| format!("{}, ", bytes(verified.bytes)));
         page.row("", format_args!("{size}{filesystem}, {}", ran.backend));
         page.gap();
-        speed(page, &ran.pumped, ran.hops);
-        if let Ok(floor) = probe::disk_floor(log, FLOOR_SAMPLES) {
-            page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
-        }
+        speed(page, &ran.pumped, ran.hops, ran.floor);
     }
 
     fn verify(&self) -> (Result<Verified, String>, Duration) {

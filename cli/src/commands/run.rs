@@ -16,15 +16,12 @@ use serde_json::{Map, Value, json};
 use crate::args::{EngineArgs, OnBadInput, RunArgs};
 use crate::failure::Failure;
 use crate::figures::{digests, digests_json, speed};
-use crate::known::{Bad, Found, Known, Loaded, Workload, find};
-use crate::opening::{notices, options};
-use crate::page::{Page, number, rate, time};
+use crate::known::{Bad, Found, Known, Loaded, OnBad, Workload, find};
+use crate::opening::{floor, notices, options};
+use crate::page::{Page, number, rate};
 use crate::progress::{bar, spinner};
 use crate::pump::{Pumped, pump};
 use crate::signals::Signals;
-
-/// Bare durable writes that are measured for the page.
-const FLOOR_SAMPLES: usize = 64;
 
 /// What was asked for, made sense of.
 struct Job<'a> {
@@ -32,26 +29,23 @@ struct Job<'a> {
     workload: &'a dyn Workload,
     log: PathBuf,
     input: PathBuf,
-    bad: OnBad,
+    on_bad: OnBad,
+    /// There exactly when bad inputs are kept.
+    dead_letters: Option<PathBuf>,
     notifications: Option<PathBuf>,
     engine: EngineArgs,
     json: bool,
     progress: bool,
 }
 
-enum OnBad {
-    Stop,
-    Skip,
-    Keep(PathBuf),
-}
-
 pub(crate) fn run(args: RunArgs, flows: &[Known]) -> Result<(), Failure> {
     let job = Job::resolve(args, flows)?;
     let Loaded { mut traffic, bad, dead_letters } = job.read()?;
-    if let OnBad::Keep(file) = &job.bad {
+    if let Some(file) = &job.dead_letters {
         write_whole(file, &dead_letters)?;
     }
     let events = traffic.events();
+    let floor = if job.json { None } else { floor(&job.log) };
     let signals = Signals::listen().map_err(Failure::io)?;
     let engine = Engine::open(job.options(events), job.workload.live_flow(job.notifications.clone()))?;
     notices(&engine);
@@ -73,7 +67,7 @@ pub(crate) fn run(args: RunArgs, flows: &[Known]) -> Result<(), Failure> {
     // Everything went through before the close returned, so the states are those of the last seq.
     let found = job.workload.summary(&engine).ok_or_else(|| Failure::io("the states cannot be read"))?;
     let checkpoint = engine.checkpoint().ok_or_else(|| Failure::io("the log holds no digests"))?;
-    let report = Report { events, bad, pumped, last: engine.last_seq(), found, checkpoint };
+    let report = Report { events, bad, floor, pumped, last: engine.last_seq(), found, checkpoint };
     if job.json {
         let mut out = io::stdout().lock();
         writeln!(out, "{}", Value::Object(report.json()))?;
@@ -88,8 +82,8 @@ impl<'a> Job<'a> {
         let workload = known.workload.as_deref().ok_or_else(|| {
             Failure::usage(format_args!("flow `{}` cannot read an input; it can be replayed", known.name))
         })?;
-        let bad = match (args.on_bad_input, args.dead_letters) {
-            (OnBadInput::DeadLetter, Some(file)) => OnBad::Keep(file),
+        let on_bad = match (args.on_bad_input, &args.dead_letters) {
+            (OnBadInput::DeadLetter, Some(_)) => OnBad::Keep,
             (OnBadInput::DeadLetter, None) => {
                 return Err(Failure::usage("--on-bad-input dead-letter needs --dead-letters FILE"));
             }
@@ -104,7 +98,8 @@ impl<'a> Job<'a> {
             workload,
             log: args.log,
             input: args.input,
-            bad,
+            on_bad,
+            dead_letters: args.dead_letters,
             notifications: args.notifications,
             engine: args.engine,
             json: args.json,
@@ -114,12 +109,7 @@ impl<'a> Job<'a> {
 
     fn read(&self) -> Result<Loaded, Failure> {
         let reading = spinner(self.progress, "reading the input");
-        let keep_bad = match self.bad {
-            OnBad::Stop => None,
-            OnBad::Skip => Some(false),
-            OnBad::Keep(_) => Some(true),
-        };
-        let loaded = self.workload.read(&self.input, keep_bad);
+        let loaded = self.workload.read(&self.input, self.on_bad);
         reading.finish_and_clear();
         loaded.map_err(|bad| match bad {
             Bad::Content(message) => Failure::does_not_hold(message),
@@ -134,8 +124,10 @@ impl<'a> Job<'a> {
 
 /// Writes lines to a file that is there whole or not at all.
 fn write_whole(file: &Path, lines: &[String]) -> Result<(), Failure> {
-    let failed =
-        |error: io::Error| Failure::io(format_args!("{}: cannot be written: {error}", file.display()));
+    let failed = |error: io::Error| {
+        // In full it names the temporary file, which says nothing to whoever reads it.
+        Failure::io(format_args!("{}: cannot be written: {}", file.display(), error.kind()))
+    };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     for line in lines {
@@ -150,6 +142,7 @@ fn write_whole(file: &Path, lines: &[String]) -> Result<(), Failure> {
 struct Report {
     events: u64,
     bad: u64,
+    floor: Option<probe::Latency>,
     pumped: Pumped,
     last: Seq,
     found: Found,
@@ -184,11 +177,7 @@ impl Report {
         if self.bad > 0 {
             page.row("bad input", format_args!("{} passed over", number(self.bad)));
         }
-        speed(&mut page, pumped, engine.hop_latency());
-        if let Ok(floor) = probe::disk_floor(&job.log, FLOOR_SAMPLES) {
-            page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
-            page.row("", "a bare 4 KiB durable write on this disk");
-        }
+        speed(&mut page, pumped, engine.hop_latency(), self.floor);
         page.gap();
         for (label, value) in &self.found.rows {
             page.row(label, value);
