@@ -23,7 +23,7 @@ use crate::out::Out;
 pub trait Stage: Send + Sync + 'static {
     /// What it remembers about one key. A key it never saw has `State::default()`.
     type State: State;
-    /// What it sends to the stages and leaves that come after it; [`Nothing`] when it sends nothing.
+    /// What it sends to the stages and leaves that come after it; [`Nothing`](crate::Nothing) when none.
     type Output: Event;
     /// Whether a rejected event leaves no trace in the state. It costs a clone of the state per event; a stage
     /// with a large state that checks before it changes anything can set this to false.
