@@ -19,7 +19,7 @@ pub(crate) fn speed(page: &mut Page, pumped: &Pumped, hops: Option<HopLatency>, 
     page.row("", format_args!("with up to {} in flight", number(IN_FLIGHT_MAX as u64)));
     if let Some(floor) = floor {
         page.row("fdatasync floor", format_args!("p50 {}   p99 {}", time(floor.p50), time(floor.p99)));
-        page.row("", "a bare 4 KiB durable write on this disk, idle");
+        page.row("", "a bare 4 KiB durable write, before the run");
     }
     if let Some(hop) = hops {
         let [p50, p99, p999] = [hop.p50_ns, hop.p99_ns, hop.p999_ns].map(|ns| time(Duration::from_nanos(ns)));
