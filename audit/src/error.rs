@@ -1,9 +1,9 @@
 //! What an audit finds wrong, and what that means for whoever asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use downbeat_flow::Mismatch;
-use downbeat_record::{ContractError, DecodeError, Digest, Seq, Timestamp};
+use downbeat_record::{BatchNo, ContractError, DecodeError, Digest, Epoch, Seq, Timestamp};
 use downbeat_wal::ScanError;
 use downbeat_wal::reader::ReadError;
 
@@ -75,6 +75,37 @@ impl AuditError {
             Self::Contract(_) => Verdict::Usage,
         }
     }
+
+    /// Where in which file the log stops holding; `None` when it is not a matter of bytes.
+    pub fn place(&self) -> Option<(&Path, u64)> {
+        match self {
+            Self::Content { path, offset, .. } => Some((path, *offset)),
+            Self::Log { source: ReadError::Scan(error), .. } => match error {
+                ScanError::Damaged { path, offset, .. }
+                | ScanError::ChainBroken { path, offset, .. }
+                | ScanError::Unreadable { path, offset, .. } => Some((path, *offset)),
+                ScanError::Truncated { path, .. }
+                | ScanError::MissingSegment { path, .. }
+                | ScanError::NotAFile { path }
+                | ScanError::ForeignSegment { path, .. }
+                | ScanError::Misplaced { path, .. }
+                | ScanError::NewerFormat { path, .. }
+                | ScanError::OtherEncoding { path, .. }
+                | ScanError::ManifestLost { path, .. }
+                | ScanError::Io { path, .. } => Some((path, 0)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The last seq up to which everything holds, when that was verified; what is behind it is in doubt.
+    pub fn intact(&self) -> Option<Seq> {
+        match self {
+            Self::Log { intact, .. } | Self::Content { intact, .. } => Some(*intact),
+            Self::Diverged(_) | Self::Contract(_) => None,
+        }
+    }
 }
 
 /// Something in a whole batch that cannot be.
@@ -128,6 +159,54 @@ pub enum Finding {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A durable mark goes back, or is ahead of the batch that carries it.
+    #[error("batch {batch} says that batches up to {found} were durable, an earlier one said {before}")]
+    Mark {
+        /// The batch.
+        batch: BatchNo,
+        /// Its mark.
+        found: BatchNo,
+        /// The highest mark before it.
+        before: BatchNo,
+    },
+    /// A writer went on before the end of what an earlier one had acknowledged.
+    #[error(
+        "the writer of epoch {epoch} went on with batch {batch} although batches up to {durable} had been \
+         acknowledged: events were cut off here"
+    )]
+    Cut {
+        /// The later writer.
+        epoch: Epoch,
+        /// Its first batch.
+        batch: BatchNo,
+        /// What had been acknowledged.
+        durable: BatchNo,
+    },
+    /// A recovery note that contradicts the place where it stands.
+    #[error(
+        "a recovery says that it kept batch {kept} and seq {kept_seq}, before it stand {batch} and {seq}"
+    )]
+    Note {
+        /// What it says, as a batch.
+        kept: BatchNo,
+        /// What it says, as a seq.
+        kept_seq: Seq,
+        /// The batch before it.
+        batch: BatchNo,
+        /// The seq before it.
+        seq: Seq,
+    },
+    /// An event that a stage is said to have emitted, without what such an event has.
+    #[error(
+        "seq {seq} is said to be emitted by a stage for seq {cause}; such events come after their cause and have \
+         an idempotency key"
+    )]
+    Derived {
+        /// The event.
+        seq: Seq,
+        /// Its causation.
+        cause: Seq,
+    },
     /// A checkpoint of an event that is not there.
     #[error("a checkpoint covers seq {seq}, the log is at {last}")]
     CheckpointAhead {
@@ -163,4 +242,43 @@ pub enum Diverged {
     /// An emitted event differs.
     #[error(transparent)]
     Command(#[from] Mismatch),
+    /// An emitted event is the same but for its header.
+    #[error(
+        "seq {seq}: the event emitted for seq {cause} has another {what} in the log than the code gives it"
+    )]
+    Header {
+        /// The derived event.
+        seq: Seq,
+        /// The event that caused it.
+        cause: Seq,
+        /// The field.
+        what: &'static str,
+    },
+    /// An emitted event is not in the log although it must be.
+    #[error(
+        "stage `{stage}` emits an event for seq {cause} that the log does not hold, {}",
+        match by { Some(seq) => format!("although it holds the one emitted after it, seq {seq}"),
+                   None => "although it was closed when everything was in".to_owned() }
+    )]
+    NotLogged {
+        /// The stage.
+        stage: String,
+        /// The event for which it emits.
+        cause: Seq,
+        /// The event that shows that it is missing; `None` when the end of the log does.
+        by: Option<Seq>,
+    },
+    /// The log records a stage that the flow does not have.
+    #[error(
+        "the log has digests of stage `{stage}` of flow `{flow}` at seq {seq}, and the flow given has no such \
+         stage; replay with the code that wrote the log"
+    )]
+    NoStage {
+        /// The stage.
+        stage: String,
+        /// The flow that ran, by its name in the log.
+        flow: String,
+        /// The checkpoint.
+        seq: Seq,
+    },
 }

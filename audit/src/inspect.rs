@@ -7,10 +7,11 @@ use downbeat_record::{
     Batch, BatchKind, ContractTable, Correlation, Fields, Key, Kind, Place, Record, Seq, Timestamp, json,
 };
 use downbeat_wal::Trust;
-use downbeat_wal::reader::{Located, ReadOptions, Reader};
+use downbeat_wal::reader::Located;
 use serde_json::{Value, json};
 
 use crate::error::{AuditError, Finding};
+use crate::walk::{Step, Walk};
 
 /// Which events are wanted. Everything that is `Some` must match.
 #[derive(Clone, Debug, Default)]
@@ -78,40 +79,53 @@ impl DecodedEvent {
     }
 }
 
-/// Opens a log for reading events that match `filter`.
+/// Opens a log for reading events that match `filter`, all that a recovery would keep. Checksums are checked, the
+/// chain is not.
 ///
 /// # Errors
 ///
 /// [`AuditError::Log`] when there is no log, or it cannot be read.
 pub fn inspect(dir: &Path, filter: EventFilter) -> Result<Inspector, AuditError> {
-    let from = filter.from.unwrap_or(Seq(1)).max(Seq(1));
-    let options = ReadOptions { from, trust: Trust::Everything, verify_chain: false };
-    let opened = Reader::open_with(dir, options);
-    let reader = opened.map_err(|source| AuditError::Log { intact: Seq::ZERO, source })?;
-    Ok(Inspector {
-        reader,
-        filter,
-        from,
-        contracts: ContractTable::new(),
-        current: None,
-        last: Seq(from.0 - 1),
-        failed: false,
-    })
+    Inspector::open(dir, filter, Trust::Everything)
+}
+
+/// Opens a log that is being written, to read events that match `filter` as they become durable: none that is
+/// shown can be cut later.
+///
+/// # Errors
+///
+/// As [`inspect`].
+pub fn follow(dir: &Path, filter: EventFilter) -> Result<Inspector, AuditError> {
+    Inspector::open(dir, filter, Trust::Durable)
 }
 
 /// Reads events. `next` returns `None` at the end of the log; asked again later it goes on from there, which is
-/// how a log is followed. After an error it returns `None` for good.
+/// how a log is followed. After an error, and behind the last seq wanted, it returns `None` for good.
 pub struct Inspector {
-    reader: Reader,
+    walk: Walk,
     filter: EventFilter,
-    from: Seq,
     contracts: ContractTable,
     current: Option<(Located, Place)>,
     last: Seq,
-    failed: bool,
+    /// Whether the end of the log is still to be looked at: once, however often one asks again.
+    check_end: bool,
+    done: bool,
 }
 
 impl Inspector {
+    fn open(dir: &Path, filter: EventFilter, trust: Trust) -> Result<Self, AuditError> {
+        let walk = Walk::open(dir, filter.from.map(|from| from.max(Seq(1))), trust, false)?;
+        Ok(Self {
+            walk,
+            filter,
+            contracts: ContractTable::new(),
+            current: None,
+            last: Seq::ZERO,
+            check_end: trust == Trust::Everything,
+            done: false,
+        })
+    }
+
     /// The contracts met so far.
     pub fn contracts(&self) -> &ContractTable {
         &self.contracts
@@ -119,7 +133,12 @@ impl Inspector {
 
     /// The seq with which the log goes on behind what was read.
     pub fn next_seq(&self) -> Seq {
-        self.reader.next_seq()
+        self.walk.reader().next_seq()
+    }
+
+    /// True when there will be no more events: an error was given out, or the last seq wanted is behind.
+    pub fn is_done(&self) -> bool {
+        self.done
     }
 
     fn step(&mut self) -> Result<Option<DecodedEvent>, AuditError> {
@@ -129,9 +148,10 @@ impl Inspector {
                 let mut records = batch.resume(place);
                 while let Some(record) = records.next() {
                     if self.filter.to.is_some_and(|to| record.seq > to) {
-                        self.failed = true;
+                        self.done = true;
                         return Ok(None);
                     }
+                    self.done = self.filter.to == Some(record.seq);
                     self.last = record.seq;
                     if self.is_wanted(&record) {
                         let event = self.decode(&record, &located)?;
@@ -141,9 +161,10 @@ impl Inspector {
                     }
                 }
             }
-            let intact = self.last;
-            let next = self.reader.next_batch().map_err(|source| AuditError::Log { intact, source })?;
-            let Some(located) = next else { return Ok(None) };
+            if self.done {
+                return Ok(None);
+            }
+            let Some(located) = self.next_batch()? else { return Ok(None) };
             match located.batch.kind() {
                 BatchKind::Data => {
                     let place = located.batch.records().place();
@@ -159,11 +180,24 @@ impl Inspector {
         }
     }
 
+    fn next_batch(&mut self) -> Result<Option<Located>, AuditError> {
+        if !self.check_end {
+            return self.walk.next();
+        }
+        match self.walk.step()? {
+            Step::Batch(located) => Ok(Some(located)),
+            Step::End(_) => {
+                self.check_end = false;
+                Ok(None)
+            }
+        }
+    }
+
     fn is_wanted(&self, record: &Record<'_>) -> bool {
         let EventFilter { kind, correlation, key, .. } = &self.filter;
         let of_kind =
             |name: &String| self.name_of(record.fields.kind).is_some_and(|(known, _)| known == name);
-        record.seq >= self.from
+        self.filter.from.is_none_or(|from| record.seq >= from)
             && key.is_none_or(|key| key == record.fields.key)
             && correlation.is_none_or(|wanted| wanted == record.fields.correlation)
             && kind.as_ref().is_none_or(of_kind)
@@ -202,11 +236,11 @@ impl Iterator for Inspector {
     type Item = Result<DecodedEvent, AuditError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
+        if self.done {
             return None;
         }
         let step = self.step();
-        self.failed |= step.is_err();
+        self.done |= step.is_err();
         step.transpose()
     }
 }

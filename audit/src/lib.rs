@@ -14,12 +14,16 @@
 //! or written anew from some point on by someone with the means to do so; that needs a head kept elsewhere.
 #![forbid(unsafe_code)]
 
+mod commands;
+mod directory;
 mod error;
 mod inspect;
+mod manifest;
 mod replay;
 mod verify;
+mod walk;
 
 pub use error::{AuditError, Diverged, Finding, Verdict};
-pub use inspect::{DecodedEvent, EventFilter, Inspector, inspect};
-pub use replay::{ReplayOptions, Replayed, replay};
-pub use verify::{Progress, Verified, VerifyOptions, verify};
+pub use inspect::{DecodedEvent, EventFilter, Inspector, follow, inspect};
+pub use replay::{KindCount, ReplayOptions, Replayed, replay};
+pub use verify::{Notice, Progress, Verified, VerifyOptions, verify};

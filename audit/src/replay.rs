@@ -1,22 +1,29 @@
 //! Does the code give what the log records?
 //!
-//! Two passes: the first reads the digests that the log holds, the second applies every event and compares at
-//! exactly those places. A checkpoint stands behind the events that it covers, by up to a window of events, so
-//! one pass would have to remember digests that may never be asked for.
+//! ```text
+//!  pass 1: bytes, chain, end ──► contracts, checkpoints           what the log says about its events
+//!  pass 2: event ──► Unit, every stage, one thread ──► commands   compared with the derived events of the log
+//!                      └── sums, at the checkpoints' seqs ──►     compared with the checkpoints
+//! ```
+//!
+//! Two passes, since a checkpoint stands behind the events that it covers by up to a window of events: with one
+//! pass, digests would have to be taken at every place for which one may come.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::path::Path;
 
-use downbeat_flow::{Flow, Input, Ledger, Rejected, Shards, Sink, Stage, StageId, Unit};
+use downbeat_flow::{Flow, Input, Rejected, Shards, Stage, StageId, Unit};
 use downbeat_record::{
-    Batch, BatchKind, Checkpoint, ContractTable, Fields, Key, Kind, Record, Seq, StageDigest,
+    Batch, BatchKind, Checkpoint, Contract, ContractTable, Key, Record, RecoveryNote, Seq, StageDigest,
 };
 use downbeat_wal::Trust;
-use downbeat_wal::reader::{ReadOptions, Reader};
+use downbeat_wal::reader::Located;
 
-use crate::error::{AuditError, Diverged};
+use crate::commands::Commands;
+use crate::error::{AuditError, Diverged, Finding};
 use crate::verify::Progress;
+use crate::walk::{Step, Walk};
 
 /// How a log is replayed.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +56,22 @@ pub struct Replayed {
     pub checkpoints: u64,
     /// Events that the code emits and the log does not hold: it ended before they got in.
     pub pending: u64,
+    /// The event types of the log, in the order of their numbers there.
+    pub kinds: Vec<KindCount>,
     unit: Unit,
+}
+
+/// How often an event type was met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KindCount {
+    /// The name of its contract.
+    pub name: String,
+    /// The version of its contract.
+    pub version: u16,
+    /// Events of it that were applied.
+    pub events: u64,
+    /// Whether a stage of the flow is on it. Events that no stage is on say nothing about the code.
+    pub applied: bool,
 }
 
 impl Replayed {
@@ -60,167 +82,228 @@ impl Replayed {
     }
 }
 
-/// Replays a log through a flow, on this thread, without leaves.
+/// Replays a log through a flow, on this thread, without leaves. Bytes, chain and end of the log are verified
+/// first. Progress is reported over both passes.
+///
+/// Where the log ends, commands may be missing that stages emitted for its last events: [`Replayed::pending`].
 ///
 /// # Errors
 ///
 /// [`AuditError::Diverged`] naming the first difference; [`AuditError::Contract`] when an event type of the flow
-/// has another shape than in the log; otherwise as [`crate::verify`], of which checksums and chain are checked.
+/// has another shape than in the log; otherwise as [`crate::verify`], of which payloads are not decoded.
 pub fn replay(
     dir: &Path,
     flow: &Flow,
     options: ReplayOptions,
     mut progress: impl FnMut(Progress),
 ) -> Result<Replayed, AuditError> {
-    let recorded = Recorded::read(dir)?;
-    let mut contracts = recorded.contracts;
-    let kinds = flow.bind(|contract| contracts.register(contract))?;
-    let stages: Vec<StageId> = flow.stages().iter().map(|stage| stage.id).collect();
-    let mut replayer = Replayer {
-        unit: flow.unit(&stages, Shards::All(options.shards.max(1)), &kinds),
-        names: flow.stages().iter().map(|stage| stage.name.to_string()).collect(),
-        sink: Emitted {
-            ledger: Ledger::default(),
-            rejected_kind: kinds.of(TypeId::of::<Rejected>()).unwrap_or_default(),
-            rejected: 0,
-        },
-        checkpoints: recorded.checkpoints,
-        agreed: Seq::ZERO,
-        compared: 0,
-        events: 0,
-        derived: 0,
-        last: Seq::ZERO,
-    };
-    let to = options.to.unwrap_or(Seq(u64::MAX));
     let mut done = Progress::default();
-    for_each_batch(dir, false, |batch| {
-        done.batches += 1;
-        done.bytes += batch.padded_len() as u64;
-        if batch.kind() != BatchKind::Data {
-            return Ok(true);
-        }
-        for record in batch.records().take_while(|record| record.seq <= to) {
-            replayer.apply(&record)?;
+    let recorded = Recorded::read(dir, &mut done, &mut progress)?;
+    let to = options.to.unwrap_or(Seq(u64::MAX)).min(recorded.last);
+    let settled = recorded.settled && to == recorded.last;
+    let mut replayer = Replayer::new(flow, options.shards, recorded)?;
+    // What a writer has added since the first pass is not looked at: nothing is known about it.
+    let mut walk = Walk::open(dir, None, Trust::Everything, false)?;
+    while replayer.last < to {
+        let Some(located) = walk.next()? else { break };
+        done.pass(&located.batch);
+        if located.batch.kind() == BatchKind::Data {
+            replayer.apply_batch(&located.batch, to)?;
         }
         done.seq = replayer.last;
         progress(done);
-        Ok(replayer.last < to)
-    })?;
+    }
+    if settled {
+        replayer.commands.settle()?;
+    }
     Ok(replayer.finish())
 }
 
 /// What the log itself says about its events.
 struct Recorded {
     contracts: ContractTable,
-    checkpoints: BTreeMap<Seq, Checkpoint>,
+    /// In the order of their seqs.
+    checkpoints: VecDeque<Checkpoint>,
+    last: Seq,
+    /// Nothing that the last event leads to can be missing.
+    settled: bool,
 }
 
 impl Recorded {
-    fn read(dir: &Path) -> Result<Self, AuditError> {
-        let mut recorded = Self { contracts: ContractTable::new(), checkpoints: BTreeMap::new() };
-        for_each_batch(dir, true, |batch| {
-            match batch.kind() {
-                BatchKind::Contracts => {
-                    let table = ContractTable::from_json(batch.body())?;
-                    table.continues(&recorded.contracts)?;
-                    recorded.contracts = table;
+    fn read(
+        dir: &Path,
+        done: &mut Progress,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<Self, AuditError> {
+        let mut walk = Walk::open(dir, Some(Seq(1)), Trust::Everything, true)?;
+        let mut contracts = ContractTable::new();
+        let mut checkpoints = Vec::new();
+        done.bytes_total = 2 * walk.directory.bytes();
+        let end = loop {
+            match walk.step()? {
+                Step::End(end) => break end,
+                Step::Batch(located) => {
+                    let content = |finding| content(&located, walk.intact(), finding);
+                    note(&located.batch, &mut contracts, &mut checkpoints).map_err(content)?;
+                    done.pass(&located.batch);
+                    progress(*done);
                 }
-                BatchKind::Checkpoint => {
-                    if let Ok(checkpoint) = Checkpoint::from_json(batch.body()) {
-                        recorded.checkpoints.insert(checkpoint.seq, checkpoint);
-                    }
-                }
-                _ => {}
             }
-            Ok(true)
-        })?;
-        Ok(recorded)
+        };
+        let last = walk.intact();
+        // An engine closes its log when nothing is on its way any more, behind a checkpoint of the last event.
+        let last_checkpoint: Option<&Checkpoint> = checkpoints.last();
+        let settled = end.closed && last_checkpoint.is_some_and(|checkpoint| checkpoint.seq == last);
+        checkpoints.sort_by_key(|checkpoint| checkpoint.seq);
+        Ok(Self { contracts, checkpoints: checkpoints.into(), last, settled })
     }
 }
 
-/// Shows every batch to `visit` until it says false.
-fn for_each_batch(
-    dir: &Path,
-    verify_chain: bool,
-    mut visit: impl FnMut(&Batch) -> Result<bool, AuditError>,
-) -> Result<(), AuditError> {
-    let options = ReadOptions { from: Seq(1), trust: Trust::Everything, verify_chain };
-    let mut last = Seq::ZERO;
-    let failed = |intact, source| AuditError::Log { intact, source };
-    let mut reader = Reader::open_with(dir, options).map_err(|source| failed(last, source))?;
-    while let Some(located) = reader.next_batch().map_err(|source| failed(last, source))? {
-        if !visit(&located.batch)? {
-            break;
+/// Takes in what a batch without events says.
+fn note(
+    batch: &Batch,
+    contracts: &mut ContractTable,
+    checkpoints: &mut Vec<Checkpoint>,
+) -> Result<(), Finding> {
+    match batch.kind() {
+        BatchKind::Data | BatchKind::Heartbeat => {}
+        BatchKind::Contracts => {
+            let table = ContractTable::from_json(batch.body()).map_err(Finding::Contracts)?;
+            table.continues(contracts).map_err(Finding::Contracts)?;
+            *contracts = table;
         }
-        last = Seq(located.batch.next_seq().0 - 1);
+        BatchKind::Checkpoint => {
+            let read = Checkpoint::from_json(batch.body());
+            let checkpoint = read.map_err(|source| Finding::Control { what: "checkpoint", source })?;
+            let (seq, last) = (checkpoint.seq, Seq(batch.first_seq().0 - 1));
+            if seq > last {
+                return Err(Finding::CheckpointAhead { seq, last });
+            }
+            checkpoints.push(checkpoint);
+        }
+        BatchKind::Recovery => {
+            let read = serde_json::from_slice::<RecoveryNote>(batch.body());
+            read.map_err(|source| Finding::Control { what: "recovery note", source })?;
+        }
     }
     Ok(())
 }
 
-/// Takes commands; values go to nobody, since every stage is in the one unit and leaves are not called.
-struct Emitted {
-    ledger: Ledger,
-    rejected_kind: Kind,
-    rejected: u64,
-}
-
-impl Sink for Emitted {
-    fn value(&mut self, _: StageId, _: &Record<'_>, _: &[u8]) {}
-
-    fn command(&mut self, fields: &Fields, payload: &[u8]) {
-        self.rejected += u64::from(fields.kind == self.rejected_kind);
-        self.ledger.emitted(*fields, payload);
-    }
+fn content(located: &Located, intact: Seq, finding: Finding) -> AuditError {
+    AuditError::Content { path: located.path.to_path_buf(), offset: located.offset, intact, finding }
 }
 
 struct Replayer {
     unit: Unit,
     names: Vec<String>,
-    sink: Emitted,
-    checkpoints: BTreeMap<Seq, Checkpoint>,
+    commands: Commands,
+    checkpoints: VecDeque<Checkpoint>,
+    /// The seq of the next checkpoint, or none that there is.
+    next_checkpoint: Seq,
     /// The last checkpoint that agreed.
     agreed: Seq,
     compared: u64,
+    kinds: Vec<KindCount>,
     events: u64,
     derived: u64,
     last: Seq,
 }
 
 impl Replayer {
-    #[inline]
-    fn apply(&mut self, record: &Record<'_>) -> Result<(), Diverged> {
-        if record.fields.derived {
-            self.sink.ledger.logged(record)?;
-            self.derived += 1;
-        }
-        self.unit.apply(record, &[] as &[Input<'_>], &mut self.sink);
-        self.events += 1;
-        self.last = record.seq;
-        if self.checkpoints.first_key_value().is_some_and(|(seq, _)| *seq == record.seq) {
-            self.compare()?;
+    fn new(flow: &Flow, shards: u32, recorded: Recorded) -> Result<Self, AuditError> {
+        let Recorded { mut contracts, checkpoints, .. } = recorded;
+        let logged: Vec<Contract> = contracts.iter().map(|(_, contract)| contract.clone()).collect();
+        let kinds = flow.bind(|contract| contracts.register(contract))?;
+        let stages: Vec<StageId> = flow.stages().iter().map(|stage| stage.id).collect();
+        let on = |name: &str, version: u16| {
+            let mut types = flow.stages().iter().flat_map(|stage| &stage.on);
+            types.any(|one| one.name == name && one.version == version)
+        };
+        let kind_counts = logged.into_iter().map(|Contract { name, version, .. }| {
+            let applied = on(&name, version);
+            KindCount { name, version, events: 0, applied }
+        });
+        let mut replayer = Self {
+            unit: flow.unit(&stages, Shards::All(shards.max(1)), &kinds),
+            names: flow.stages().iter().map(|stage| stage.name.to_string()).collect(),
+            commands: Commands::new(flow, kinds.of(TypeId::of::<Rejected>()).unwrap_or_default()),
+            checkpoints,
+            next_checkpoint: Seq::ZERO,
+            agreed: Seq::ZERO,
+            compared: 0,
+            kinds: kind_counts.collect(),
+            events: 0,
+            derived: 0,
+            last: Seq::ZERO,
+        };
+        replayer.compare()?;
+        Ok(replayer)
+    }
+
+    fn apply_batch(&mut self, batch: &Batch, to: Seq) -> Result<(), AuditError> {
+        for record in batch.records().take_while(|record| record.seq <= to) {
+            self.apply(&record)?;
         }
         Ok(())
     }
 
+    #[inline]
+    fn apply(&mut self, record: &Record<'_>) -> Result<(), Diverged> {
+        if record.fields.derived {
+            self.commands.logged(record)?;
+            self.derived += 1;
+        }
+        self.commands.key = record.fields.key;
+        self.unit.apply(record, &[] as &[Input<'_>], &mut self.commands);
+        if let Some(kind) = self.kinds.get_mut(usize::from(record.fields.kind.0).wrapping_sub(1)) {
+            kind.events += 1;
+        }
+        self.events += 1;
+        self.last = record.seq;
+        if record.seq == self.next_checkpoint { self.compare() } else { Ok(()) }
+    }
+
+    /// Compares the digests with every checkpoint of this place, and says where the next one is.
     #[cold]
     fn compare(&mut self) -> Result<(), Diverged> {
-        let Some((seq, logged)) = self.checkpoints.pop_first() else { return Ok(()) };
-        for found in self.digests() {
-            let Some(expected) = logged.stages.iter().find(|stage| stage.stage == found.stage) else {
-                continue;
-            };
+        while self.checkpoints.front().is_some_and(|next| next.seq <= self.last) {
+            let Some(logged) = self.checkpoints.pop_front() else { break };
+            self.compare_with(&logged)?;
+            self.agreed = logged.seq;
+            self.compared += 1;
+        }
+        self.next_checkpoint = self.checkpoints.front().map_or(Seq::ZERO, |checkpoint| checkpoint.seq);
+        Ok(())
+    }
+
+    fn compare_with(&mut self, logged: &Checkpoint) -> Result<(), Diverged> {
+        let found = self.digests();
+        let (seq, after) = (logged.seq, self.agreed);
+        for StageDigest { stage, outputs, state } in &found {
+            // A stage that was added later has no digest in older checkpoints.
+            let Some(expected) = logged.stages.iter().find(|logged| logged.stage == *stage) else { continue };
             let pairs = [
-                ("the output digest", found.outputs, expected.outputs),
-                ("the state digest", found.state, expected.state),
+                ("the output digest", outputs, expected.outputs),
+                ("the state digest", state, expected.state),
             ];
-            if let Some((what, found_digest, logged)) = pairs.into_iter().find(|(_, a, b)| a != b) {
-                let (stage, after) = (found.stage, self.agreed);
-                return Err(Diverged::Digest { stage, what, after, seq, found: found_digest, logged });
+            if let Some((what, found, logged)) = pairs.into_iter().find(|(_, a, b)| **a != *b) {
+                return Err(Diverged::Digest {
+                    stage: stage.clone(),
+                    what,
+                    after,
+                    seq,
+                    found: *found,
+                    logged,
+                });
             }
         }
-        self.agreed = seq;
-        self.compared += 1;
-        Ok(())
+        let unknown = |logged: &&StageDigest| !self.names.contains(&logged.stage);
+        match logged.stages.iter().find(unknown) {
+            Some(StageDigest { stage, .. }) => {
+                Err(Diverged::NoStage { stage: stage.clone(), flow: logged.flow.clone(), seq })
+            }
+            None => Ok(()),
+        }
     }
 
     fn digests(&mut self) -> Vec<StageDigest> {
@@ -237,11 +320,12 @@ impl Replayer {
         Replayed {
             events: self.events,
             derived: self.derived,
-            rejected: self.sink.rejected,
+            rejected: self.commands.rejected,
             last_seq: self.last,
             stages: self.digests(),
             checkpoints: self.compared,
-            pending: self.sink.ledger.len() as u64,
+            pending: self.commands.pending(),
+            kinds: self.kinds,
             unit: self.unit,
         }
     }

@@ -1,15 +1,23 @@
 //! Does every byte of the log hold?
+//!
+//! The reader checks bytes, links, numbers and segments ([`crate::walk`] knows where a log may end); what is checked
+//! here is what batches say: that time goes on, that every event is explained by a contract that stands before it,
+//! and that contracts, checkpoints and recovery notes do not contradict what stands before them.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use downbeat_record::{
-    Batch, BatchKind, BatchNo, Checkpoint, ContractTable, LogId, RecoveryNote, Root, Seq, Timestamp, json,
+    Batch, BatchKind, BatchNo, Checkpoint, ContractTable, LogId, Record, RecoveryNote, Root, Seq, Timestamp,
+    json,
 };
 use downbeat_wal::Trust;
-use downbeat_wal::reader::{Located, ReadOptions, Reader};
+use downbeat_wal::reader::Located;
 
 use crate::error::{AuditError, Finding};
+use crate::walk::{End, Step, Walk};
 
 /// How much is verified.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +39,18 @@ pub struct Progress {
     pub batches: u64,
     /// Bytes of them on disk.
     pub bytes: u64,
+    /// Bytes of all segments in use when the audit began: as many as there can be to read, as a rule a little
+    /// less, since the end of a segment stays empty.
+    pub bytes_total: u64,
     /// The last event read.
     pub seq: Seq,
+}
+
+impl Progress {
+    pub(crate) fn pass(&mut self, batch: &Batch) {
+        self.batches += 1;
+        self.bytes += batch.padded_len() as u64;
+    }
 }
 
 /// What a log that holds is.
@@ -67,12 +85,63 @@ pub struct Verified {
     pub checkpoints: Vec<Checkpoint>,
     /// What recoveries cut off.
     pub cuts: Vec<RecoveryNote>,
-    /// Events at the end that no later batch says were durable: they may never have been acknowledged.
+    /// Events at the end that neither a later batch nor the manifest says were durable: they may never have been
+    /// acknowledged.
     pub unproved: u64,
+    /// The last writer finished in order, and wrote nothing after the last batch.
+    pub closed: bool,
+    /// What does not put the log in doubt and is worth a look.
+    pub notices: Vec<Notice>,
 }
 
-/// Verifies a log: structure, every checksum, the chain of hashes, dense seqs, increasing timestamps, contracts,
-/// and (with [`VerifyOptions::payloads`]) that every payload is what its contract says.
+/// Something in the directory of a log that holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Bytes behind the end of the log: a torn or unacknowledged end, or what is being written just now.
+    Behind {
+        /// The file.
+        path: PathBuf,
+        /// Where they begin.
+        offset: u64,
+        /// How many whole batches are among them.
+        batches: u64,
+    },
+    /// A slot of the manifest that does not hold; the other one does, or the segments say it all.
+    ManifestSlot {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is no manifest: nothing says how far the log was durable.
+    NoManifest,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Behind { path, offset, batches } => write!(
+                f,
+                "{}: byte {offset}: bytes behind the end of the log, {batches} whole batches among them; nothing says \
+                 that they were durable, and the next opening cuts them",
+                path.display()
+            ),
+            Self::ManifestSlot { path } => {
+                write!(
+                    f,
+                    "{}: the manifest slot does not hold; the next opening makes it anew",
+                    path.display()
+                )
+            }
+            Self::NoManifest => f.write_str("there is no manifest: a loss at the very end would not show"),
+        }
+    }
+}
+
+/// Verifies a log: structure, every checksum, the chain of hashes over batches and segment headers, dense batch
+/// numbers and seqs, increasing timestamps, contracts, what control batches say, that no recovery cut what was
+/// acknowledged, and (with [`VerifyOptions::payloads`]) that every payload is what its contract says.
+///
+/// Takes no lock and changes nothing; a log that is being written is verified as far as it reaches.
 ///
 /// # Errors
 ///
@@ -82,32 +151,31 @@ pub fn verify(
     options: VerifyOptions,
     mut progress: impl FnMut(Progress),
 ) -> Result<Verified, AuditError> {
-    let mut state = State::new(options);
-    let all = ReadOptions { from: Seq(1), trust: Trust::Everything, verify_chain: true };
-    let failed = |intact, source| AuditError::Log { intact, source };
-    let mut reader = Reader::open_with(dir, all).map_err(|source| failed(Seq::ZERO, source))?;
-    state.found.log_id = reader.log_id();
+    let mut walk = Walk::open(dir, None, Trust::Everything, true)?;
+    let mut state = State::new(options, walk.reader().log_id());
+    let mut done = Progress { bytes_total: walk.directory.bytes(), ..Progress::default() };
     loop {
-        let next = reader.next_batch().map_err(|source| failed(state.found.last_seq, source))?;
-        let Some(located) = next else { break };
-        if let Err(finding) = state.take(&located) {
-            return Err(AuditError::Content {
-                path: located.path.to_path_buf(),
-                offset: located.offset,
-                intact: state.found.last_seq,
-                finding,
-            });
+        match walk.step()? {
+            Step::End(end) => return Ok(state.finish(end)),
+            Step::Batch(located) => {
+                state.take(&located).map_err(|finding| AuditError::Content {
+                    path: located.path.to_path_buf(),
+                    offset: located.offset,
+                    intact: state.found.last_seq,
+                    finding,
+                })?;
+                done.pass(&located.batch);
+                done.seq = state.found.last_seq;
+                progress(done);
+            }
         }
-        let found = &state.found;
-        progress(Progress { batches: found.batches, bytes: found.bytes, seq: found.last_seq });
     }
-    Ok(state.finish())
 }
 
 struct State {
     options: VerifyOptions,
     found: Verified,
-    files: BTreeSet<std::sync::Arc<Path>>,
+    files: BTreeSet<Arc<Path>>,
     epoch: u64,
     durable: BatchNo,
     /// Batches of events that no mark has covered yet.
@@ -115,9 +183,9 @@ struct State {
 }
 
 impl State {
-    fn new(options: VerifyOptions) -> Self {
+    fn new(options: VerifyOptions, log_id: LogId) -> Self {
         let found = Verified {
-            log_id: LogId::default(),
+            log_id,
             segments: 0,
             batches: 0,
             events: 0,
@@ -132,6 +200,8 @@ impl State {
             checkpoints: Vec::new(),
             cuts: Vec::new(),
             unproved: 0,
+            closed: false,
+            notices: Vec::new(),
         };
         let (files, unmarked) = (BTreeSet::new(), VecDeque::new());
         Self { options, found, files, epoch: 0, durable: BatchNo::ZERO, unmarked }
@@ -140,44 +210,56 @@ impl State {
     fn take(&mut self, located: &Located) -> Result<(), Finding> {
         let batch = &*located.batch;
         let header = batch.header();
-        if header.epoch().0 < self.epoch {
-            return Err(Finding::Epoch { found: header.epoch().0, before: self.epoch });
+        let (batch_no, mark, epoch) = (located.batch_no, header.durable(), header.epoch().0);
+        if epoch < self.epoch {
+            return Err(Finding::Epoch { found: epoch, before: self.epoch });
+        }
+        if mark >= batch_no || mark < self.durable {
+            return Err(Finding::Mark { batch: batch_no, found: mark, before: self.durable });
+        }
+        if self.found.batches == 0 {
+            self.found.last_seq = Seq(batch.first_seq().0 - 1);
         }
         match batch.kind() {
             BatchKind::Data => self.events(batch)?,
-            BatchKind::Contracts => {
-                let table = ContractTable::from_json(batch.body()).map_err(Finding::Contracts)?;
-                table.continues(&self.found.contracts).map_err(Finding::Contracts)?;
-                self.found.contracts = table;
-            }
-            BatchKind::Checkpoint => {
-                let control = |source| Finding::Control { what: "checkpoint", source };
-                let checkpoint = Checkpoint::from_json(batch.body()).map_err(control)?;
-                let (seq, last) = (checkpoint.seq, self.found.last_seq);
-                if seq > last {
-                    return Err(Finding::CheckpointAhead { seq, last });
-                }
-                self.found.checkpoints.push(checkpoint);
-            }
-            BatchKind::Recovery => {
-                let control = |source| Finding::Control { what: "recovery note", source };
-                self.found.cuts.push(serde_json::from_slice(batch.body()).map_err(control)?);
-            }
             BatchKind::Heartbeat => {}
+            _ => self.control(batch, batch_no)?,
         }
         let found = &mut self.found;
         found.batches += 1;
         found.bytes += batch.padded_len() as u64;
         found.last_root = located.root;
-        found.epochs += u64::from(header.epoch().0 > self.epoch);
-        self.epoch = header.epoch().0;
-        if self.files.insert(located.path.clone()) {
-            found.segments += 1;
-        }
-        self.durable = self.durable.max(header.durable());
-        self.unmarked.push_back((located.batch_no, u64::from(batch.count())));
-        while self.unmarked.front().is_some_and(|(batch_no, _)| *batch_no <= self.durable) {
-            self.unmarked.pop_front();
+        found.epochs += u64::from(epoch > self.epoch);
+        found.segments += u64::from(self.files.insert(located.path.clone()));
+        (self.epoch, self.durable) = (epoch, mark);
+        self.unmarked.push_back((batch_no, u64::from(batch.count())));
+        self.drop_marked();
+        Ok(())
+    }
+
+    fn control(&mut self, batch: &Batch, batch_no: BatchNo) -> Result<(), Finding> {
+        let found = &mut self.found;
+        if batch.kind() == BatchKind::Contracts {
+            let table = ContractTable::from_json(batch.body()).map_err(Finding::Contracts)?;
+            table.continues(&found.contracts).map_err(Finding::Contracts)?;
+            found.contracts = table;
+        } else if batch.kind() == BatchKind::Checkpoint {
+            let control = |source| Finding::Control { what: "checkpoint", source };
+            let checkpoint = Checkpoint::from_json(batch.body()).map_err(control)?;
+            let (seq, last) = (checkpoint.seq, found.last_seq);
+            if seq > last {
+                return Err(Finding::CheckpointAhead { seq, last });
+            }
+            found.checkpoints.push(checkpoint);
+        } else {
+            let control = |source| Finding::Control { what: "recovery note", source };
+            let note: RecoveryNote = serde_json::from_slice(batch.body()).map_err(control)?;
+            let (kept, kept_seq, seq) = (note.kept, note.kept_seq, found.last_seq);
+            if kept.0.checked_add(1) != Some(batch_no.0) || kept_seq != seq {
+                let batch = BatchNo(batch_no.0 - 1);
+                return Err(Finding::Note { kept, kept_seq, batch, seq });
+            }
+            found.cuts.push(note);
         }
         Ok(())
     }
@@ -185,20 +267,11 @@ impl State {
     fn events(&mut self, batch: &Batch) -> Result<(), Finding> {
         let mut last = self.found.last_timestamp;
         for record in batch.records() {
-            let seq = record.seq;
             if record.timestamp <= last {
-                return Err(Finding::Time { seq, found: record.timestamp, before: last });
+                return Err(Finding::Time { seq: record.seq, found: record.timestamp, before: last });
             }
             last = record.timestamp;
-            let kind = record.fields.kind;
-            let Some(contract) = self.found.contracts.get(kind) else {
-                return Err(Finding::UnknownKind { seq, kind: kind.0 });
-            };
-            if self.options.payloads
-                && let Err(source) = json::decode(&contract.shape, record.payload())
-            {
-                return Err(Finding::Payload { seq, contract: contract.name.clone(), source });
-            }
+            self.event(&record)?;
         }
         let found = &mut self.found;
         if found.events == 0 {
@@ -210,8 +283,34 @@ impl State {
         Ok(())
     }
 
-    fn finish(mut self) -> Verified {
+    fn event(&self, record: &Record<'_>) -> Result<(), Finding> {
+        let (seq, fields) = (record.seq, &record.fields);
+        let Some(contract) = self.found.contracts.get(fields.kind) else {
+            return Err(Finding::UnknownKind { seq, kind: fields.kind.0 });
+        };
+        let cause = fields.causation;
+        if fields.derived && (cause == Seq::ZERO || cause >= seq || fields.idempotency_key.is_none()) {
+            return Err(Finding::Derived { seq, cause });
+        }
+        if self.options.payloads
+            && let Err(source) = json::decode(&contract.shape, record.payload())
+        {
+            return Err(Finding::Payload { seq, contract: contract.name.clone(), source });
+        }
+        Ok(())
+    }
+
+    fn drop_marked(&mut self) {
+        while self.unmarked.front().is_some_and(|(batch_no, _)| *batch_no <= self.durable) {
+            self.unmarked.pop_front();
+        }
+    }
+
+    fn finish(mut self, end: End) -> Verified {
+        self.durable = self.durable.max(end.durable);
+        self.drop_marked();
         self.found.unproved = self.unmarked.iter().map(|(_, events)| events).sum();
+        (self.found.closed, self.found.notices) = (end.closed, end.notices);
         self.found
     }
 }

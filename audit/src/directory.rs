@@ -1,0 +1,205 @@
+//! What lies in the directory of a log: the manifest, and the first block of every segment file.
+//!
+//! A reader goes from batch to batch and stops where none follows. Whether the log may end there is said by what
+//! else lies in the directory: that is what is looked at here.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use downbeat_record::{BLOCK, Batch, BatchHeader, BatchNo, SegmentId, Seq};
+use downbeat_wal::ScanError;
+use downbeat_wal::names;
+use downbeat_wal::segment::{HeaderBlock, SegmentHeader};
+
+use crate::manifest::Manifests;
+
+/// Bytes read at once.
+const WINDOW: usize = 1 << 20;
+
+/// A directory, read once.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    pub(crate) manifests: Manifests,
+    pub(crate) segments: BTreeMap<SegmentId, HeaderBlock>,
+}
+
+impl Directory {
+    /// Reads the first block of every file of ours; changes nothing and takes no lock.
+    pub(crate) fn read(path: &Path) -> Result<Self, ScanError> {
+        let manifests = Manifests::read(path)?;
+        let mut directory = Self { path: path.to_path_buf(), manifests, segments: BTreeMap::new() };
+        let list = |source| ScanError::Io { action: "list", path: path.to_path_buf(), source };
+        for entry in fs::read_dir(path).map_err(list)? {
+            let name = entry.map_err(list)?.file_name();
+            let Some(id) = name.to_str().and_then(names::parse_segment) else { continue };
+            match directory.open(id) {
+                // A file that vanishes between listing and opening was retired: it is not there.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(source) => {
+                    return Err(ScanError::Io { action: "open", path: directory.file(id), source });
+                }
+                Ok(file) => {
+                    let mut block = Vec::with_capacity(BLOCK);
+                    file.take(BLOCK as u64)
+                        .read_to_end(&mut block)
+                        .map_err(|source| directory.unreadable(id, 0, source))?;
+                    directory.segments.insert(id, HeaderBlock::parse(&block));
+                }
+            }
+        }
+        Ok(directory)
+    }
+
+    /// The file of a segment.
+    pub(crate) fn file(&self, id: SegmentId) -> PathBuf {
+        self.path.join(names::segment(id))
+    }
+
+    /// The header of a segment, when it holds.
+    pub(crate) fn header(&self, id: SegmentId) -> Option<&SegmentHeader> {
+        match self.segments.get(&id) {
+            Some(HeaderBlock::Valid(header, _)) => Some(header),
+            _ => None,
+        }
+    }
+
+    /// The segment that the log begins with, by the word of the manifest.
+    pub(crate) fn oldest(&self) -> SegmentId {
+        self.manifests.newest.map_or(SegmentId(1), |manifest| manifest.oldest)
+    }
+
+    /// True when the manifest or a later segment says that this one is in use.
+    pub(crate) fn is_needed(&self, id: SegmentId) -> bool {
+        self.manifests.newest.is_some_and(|manifest| manifest.newest >= id)
+            || self.segments.keys().any(|later| *later > id && self.header(*later).is_some())
+    }
+
+    /// Bytes of all segments in use.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.segments.keys().filter_map(|id| self.header(*id)).map(|header| header.segment_size).sum()
+    }
+
+    /// True when there is nothing but zeros in the block at this place, or the file ends there.
+    pub(crate) fn is_zero(&self, id: SegmentId, offset: u64) -> Result<bool, ScanError> {
+        let unreadable = |source| self.unreadable(id, offset, source);
+        let mut file = match self.open(id) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            Err(source) => return Err(unreadable(source)),
+        };
+        let mut block = Vec::with_capacity(BLOCK);
+        file.seek(SeekFrom::Start(offset)).map_err(unreadable)?;
+        file.take(BLOCK as u64).read_to_end(&mut block).map_err(unreadable)?;
+        Ok(is_zero(&block))
+    }
+
+    /// Looks at every block from this place on, to the end of the last file.
+    pub(crate) fn look_behind(
+        &self,
+        from: SegmentId,
+        offset: u64,
+        next: BatchNo,
+    ) -> Result<Behind, ScanError> {
+        let mut behind = Behind::default();
+        for id in self.segments.range(from..).map(|(id, _)| *id) {
+            let start = if id == from { offset.max(BLOCK as u64) } else { BLOCK as u64 };
+            behind.look(self, id, start, next)?;
+        }
+        Ok(behind)
+    }
+
+    fn open(&self, id: SegmentId) -> io::Result<File> {
+        File::open(self.file(id))
+    }
+
+    fn unreadable(&self, id: SegmentId, offset: u64, source: io::Error) -> ScanError {
+        ScanError::Unreadable { path: self.file(id), offset, source }
+    }
+}
+
+/// What stands behind a place where a log ends, or was cut.
+#[derive(Debug, Default)]
+pub(crate) struct Behind {
+    /// The highest durable mark in the header of any batch there.
+    pub(crate) durable: BatchNo,
+    /// Whole batches there, and the seqs they begin with.
+    pub(crate) islands: Vec<(BatchNo, Seq)>,
+    /// The first block there that is not zero.
+    pub(crate) dirty: Option<(PathBuf, u64)>,
+}
+
+impl Behind {
+    /// Looks at every block of one file from `offset` on.
+    ///
+    /// The salt of the segment keeps a payload that looks like a batch from being taken for one; when the header
+    /// cannot be read, that of the first batch found stands in for it.
+    pub(crate) fn look(
+        &mut self,
+        directory: &Directory,
+        id: SegmentId,
+        mut offset: u64,
+        next: BatchNo,
+    ) -> Result<(), ScanError> {
+        let mut salt = directory.header(id).map(SegmentHeader::batch_salt);
+        let mut file = match directory.open(id) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(source) => return Err(directory.unreadable(id, offset, source)),
+        };
+        let (mut window, mut start) = (Vec::with_capacity(WINDOW), offset);
+        loop {
+            if offset >= start + window.len() as u64 {
+                start = offset;
+                fill(&mut file, start, WINDOW as u64, &mut window)
+                    .map_err(|source| directory.unreadable(id, start, source))?;
+                if window.is_empty() {
+                    return Ok(());
+                }
+            }
+            let rest = &window[(offset - start) as usize..];
+            let Some(zeros) = rest.chunks(BLOCK).position(|block| !is_zero(block)) else {
+                offset = start + window.len() as u64;
+                continue;
+            };
+            offset += (zeros * BLOCK) as u64;
+            self.dirty.get_or_insert_with(|| (directory.file(id), offset));
+            let header = BatchHeader::parse(&rest[zeros * BLOCK..]).ok().filter(|header| {
+                *salt.get_or_insert(header.salt()) == header.salt() && header.durable() < header.batch_no()
+            });
+            let Some(header) = header else {
+                offset += BLOCK as u64;
+                continue;
+            };
+            self.durable = self.durable.max(header.durable());
+            if rest.len() - zeros * BLOCK < header.padded_len() {
+                start = offset;
+                fill(&mut file, start, header.padded_len().max(WINDOW) as u64, &mut window)
+                    .map_err(|source| directory.unreadable(id, start, source))?;
+            }
+            offset += match Batch::read(&window[(offset - start) as usize..]) {
+                Ok(batch) => {
+                    if header.batch_no() >= next {
+                        self.islands.push((header.batch_no(), header.first_seq()));
+                    }
+                    batch.padded_len() as u64
+                }
+                Err(_) => BLOCK as u64,
+            };
+        }
+    }
+}
+
+/// Reads up to `len` bytes; fewer where the file ends, however much a header claims.
+fn fill(file: &mut File, offset: u64, len: u64, window: &mut Vec<u8>) -> io::Result<()> {
+    window.clear();
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(len).read_to_end(window).map(drop)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    // Without an early exit inside a block the compiler compares many bytes at once.
+    bytes.chunks(BLOCK).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
