@@ -143,7 +143,7 @@ impl Rig {
 }
 
 fn throughput(run: &Run) {
-    let events = run.pick(10_000, 400_000, 2_000_000);
+    let events = run.pick(10_000, 400_000, 1_000_000);
     let mut table =
         Table::new("submitted, ordered, durable and applied: events of 64 bytes, 4 producers, 5 stages");
     for form in FORMS {
@@ -160,7 +160,7 @@ fn throughput(run: &Run) {
 
 /// One event under way, and in turn one bare durable write.
 fn one_alone(run: &Run) {
-    let rounds = run.pick(1, 2, 7);
+    let rounds = run.pick(1, 2, 5);
     let each = run.pick(20, 300, 1_000);
     let rig = Rig::open(run, "alone", Spread::Apart, 1);
     let mut floor = Floor::new(run.dir(), true).expect("the disk can be measured");
@@ -191,7 +191,7 @@ fn one_alone(run: &Run) {
 fn open_loop(run: &Run) {
     run.say("\n## open loop: from when an event was due to its durable receipt\n");
     for per_second in [100_000, 1_000_000] {
-        let seconds = run.pick(0.02, 0.5, 2.0);
+        let seconds = run.pick(0.02, 0.5, 1.0);
         let (mut all, mut medians) = (Latencies::default(), Vec::new());
         for _ in 0..run.pick(1, 1, 5) {
             let rig = Rig::open(run, "open", Spread::Apart, 1);
@@ -246,7 +246,7 @@ fn at_rate(engine: &Engine, per_second: u64, events: u64) -> Latencies {
 
 /// The same cells for criterion.
 fn record(run: &Run) {
-    let events = run.pick(4_000, 200_000, 500_000);
+    let events = run.pick(4_000, 200_000, 200_000);
     let mut criterion = run.criterion();
     let mut group = criterion.benchmark_group("end_to_end");
     for form in FORMS {

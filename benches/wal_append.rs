@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use downbeat_benches::disk::RawDisk;
-use downbeat_benches::run::{Scale, bench};
+use downbeat_benches::run::bench;
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
 use downbeat_record::{Batch, Fields, Timestamp};
@@ -30,7 +30,7 @@ const BATCHES: u16 = 16;
 
 fn main() {
     let run = Run::start("wal_append");
-    let bytes = run.pick(4 << 20, 128 << 20, 512 << 20);
+    let bytes = run.pick(4 << 20, 128 << 20, 256 << 20);
     let scratch = run.scratch("wal");
     let raw = RawDisk::new(&run.dir().join(format!("downbeat-bench-{}-raw", std::process::id())), bytes);
     let raw = raw.expect("the directory takes direct writes");
@@ -44,24 +44,21 @@ fn main() {
                 Unit::MillionsPerSecond,
                 move || stream(scratch.path(), kib << 10, bytes, Segments::Ready),
             );
-            table.cell(format!("… its bytes, {kib} KiB"), Unit::GigabytesPerSecond, move || {
-                stream(scratch.path(), kib << 10, bytes, Segments::Ready)
-            });
             table.cell(
                 format!("bare direct writes, not synced, {kib} KiB"),
                 Unit::GigabytesPerSecond,
                 move || bare(raw, kib << 10),
             );
         }
-        let long = run.pick(8 << 20, 256 << 20, 1 << 30);
+        let long = run.pick(8 << 20, 256 << 20, 768 << 20);
         table.cell("log, settings that ship, 256 KiB batches", Unit::MillionsPerSecond, || {
             stream(scratch.path(), 256 << 10, long, Segments::Shipped)
         });
-        let medians = table.measure(&run, 0.25);
+        let table = table.measure(&run, 0.25);
         run.say(format_args!(
             "log / bare disk, in bytes: {:.2} at 64 KiB, {:.2} at 256 KiB",
-            medians.ratio(1, 2),
-            medians.ratio(4, 5)
+            table.gigabytes_per_second(0) / table.of(1),
+            table.gigabytes_per_second(2) / table.of(3)
         ));
         run.floor("after");
     }
@@ -126,7 +123,7 @@ fn stream(dir: &Path, batch_bytes: usize, bytes: u64, segments: Segments) -> Sam
 fn record(run: &Run, dir: &Path, bytes: u64) {
     let mut criterion = run.criterion();
     let mut group = criterion.benchmark_group("wal_append");
-    let bytes = if run.scale == Scale::Full { bytes / 4 } else { bytes };
+    let bytes = bytes / 2;
     for kib in [64, 256] {
         let events = stream(dir, kib << 10, bytes, Segments::Ready).count;
         bench(&mut group, &format!("{kib}_kib"), events, || stream(dir, kib << 10, bytes, Segments::Ready));

@@ -1,5 +1,6 @@
 //! One run of a bench: how big it is, what it says before and after, and how criterion is set.
 
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,6 +9,9 @@ use downbeat_wal::probe;
 
 use crate::machine::{Load, Machine};
 use crate::table::Sample;
+
+/// How long a run waits for a quiet machine, all in all.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +31,8 @@ pub struct Run {
     /// Criterion was asked for some benchmarks by name, or for their list: no tables then.
     pub only_criterion: bool,
     dir: PathBuf,
+    /// How much longer it will wait for a quiet machine.
+    patience: Cell<Duration>,
 }
 
 impl Run {
@@ -43,7 +49,7 @@ impl Run {
         let named = arguments.iter().any(|argument| !argument.starts_with('-'));
         let only_criterion = named || has("--list");
         let dir = std::env::var_os("DOWNBEAT_BENCH_DIR").map_or_else(std::env::temp_dir, PathBuf::from);
-        let run = Self { scale, only_criterion, dir };
+        let run = Self { scale, only_criterion, dir, patience: Cell::new(PATIENCE) };
         if run.shows() {
             say(format_args!("# {bench}\n\n{}", Machine::look(&run.dir)));
         }
@@ -66,7 +72,7 @@ impl Run {
 
     /// How often each cell is measured.
     pub fn rounds(&self) -> usize {
-        self.pick(1, 2, 7)
+        self.pick(1, 2, 5)
     }
 
     /// Prints a line of a report.
@@ -98,9 +104,10 @@ impl Run {
 
     /// Measures until nothing else used more than `share` of the cores meanwhile, a few times at most.
     pub fn quiet(&self, share: f64, mut cell: impl FnMut() -> Sample) -> Sample {
-        let tries = self.pick(1, 2, 6);
+        let tries = self.pick(1, 1, 3);
         let mut least: Option<Sample> = None;
         for _ in 0..tries {
+            self.await_quiet(share);
             let before = Load::now();
             let mut sample = cell();
             sample.others = before.others_since();
@@ -114,12 +121,25 @@ impl Run {
         least.expect("at least one try")
     }
 
+    /// Waits until others leave the cores alone, as long as the patience of the run lasts.
+    fn await_quiet(&self, share: f64) {
+        let look = Duration::from_millis(100);
+        while self.patience.get() > look && self.scale == Scale::Full {
+            let before = Load::now();
+            std::thread::park_timeout(look);
+            if before.others_since() <= share {
+                return;
+            }
+            self.patience.set(self.patience.get() - look);
+        }
+    }
+
     /// Criterion, set so that a bench takes a minute at most.
     pub fn criterion(&self) -> Criterion {
         Criterion::default()
             .sample_size(10)
             .warm_up_time(Duration::from_millis(100))
-            .measurement_time(Duration::from_secs(2))
+            .measurement_time(Duration::from_secs(1))
             .without_plots()
             .configure_from_args()
     }

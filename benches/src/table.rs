@@ -88,7 +88,7 @@ impl<'a> Table<'a> {
 
     /// Measures every cell once, for nothing, and then in turn; prints medians. `others` is the share of the cores
     /// that may go to others before a sample counts as disturbed.
-    pub fn measure(mut self, run: &Run, others: f64) -> Medians {
+    pub fn measure(mut self, run: &Run, others: f64) -> Medians<'a> {
         if run.rounds() > 1 {
             for cell in &mut self.cells {
                 (cell.measure)();
@@ -101,7 +101,7 @@ impl<'a> Table<'a> {
             }
         }
         run.say(self.show());
-        Medians(self.cells.iter().map(|cell| cell.median()).collect())
+        Medians(self.cells)
     }
 
     fn show(&self) -> String {
@@ -112,13 +112,14 @@ impl<'a> Table<'a> {
             let others = cell.samples.iter().map(|sample| sample.others).fold(0.0, f64::max) * 100.0;
             let _ = writeln!(
                 text,
-                "{:<width$}  {:>8.2} {:<4}  min {:>8.2}  max {:>8.2}  ({} rounds, others at most {others:.1} %)",
+                "{:<width$}  {:>8.2} {:<4}  min {:>8.2}  max {:>8.2}  ({} rounds, others at most {others:.1} %{})",
                 cell.name,
-                cell.median(),
+                cell.median(cell.unit),
                 cell.unit.name(),
                 low,
                 high,
                 cell.samples.len(),
+                cell.bytes(),
             );
         }
         text
@@ -126,39 +127,55 @@ impl<'a> Table<'a> {
 }
 
 impl Cell<'_> {
-    fn figures(&self) -> Vec<f64> {
-        let mut figures: Vec<f64> = self.samples.iter().map(|sample| self.unit.of(sample)).collect();
+    fn figures(&self, unit: Unit) -> Vec<f64> {
+        let mut figures: Vec<f64> = self.samples.iter().map(|sample| unit.of(sample)).collect();
         figures.sort_unstable_by(f64::total_cmp);
         figures
     }
 
-    fn median(&self) -> f64 {
-        let figures = self.figures();
+    fn median(&self, unit: Unit) -> f64 {
+        let figures = self.figures(unit);
         figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
     }
 
     fn extremes(&self) -> (f64, f64) {
-        let figures = self.figures();
+        let figures = self.figures(self.unit);
         (figures.first().copied().unwrap_or(f64::NAN), figures.last().copied().unwrap_or(f64::NAN))
+    }
+
+    /// Bytes, where they are not the figure but were told.
+    fn bytes(&self) -> String {
+        let told =
+            self.unit != Unit::GigabytesPerSecond && self.samples.iter().any(|sample| sample.bytes > 0);
+        if told { format!(", {:.2} GB/s", self.median(Unit::GigabytesPerSecond)) } else { String::new() }
     }
 }
 
 /// The medians of a table, in the order of its cells.
-pub struct Medians(Vec<f64>);
+pub struct Medians<'a>(Vec<Cell<'a>>);
 
-impl Medians {
+impl Medians<'_> {
     /// One of them.
     ///
     /// # Panics
     ///
     /// When the table has no such cell.
     pub fn of(&self, cell: usize) -> f64 {
-        self.0[cell]
+        self.0[cell].median(self.0[cell].unit)
+    }
+
+    /// What a cell moved.
+    ///
+    /// # Panics
+    ///
+    /// When the table has no such cell.
+    pub fn gigabytes_per_second(&self, cell: usize) -> f64 {
+        self.0[cell].median(Unit::GigabytesPerSecond)
     }
 
     /// How often one goes into another.
     pub fn ratio(&self, cell: usize, of: usize) -> f64 {
-        self.0[cell] / self.0[of]
+        self.of(cell) / self.of(of)
     }
 }
 
