@@ -121,6 +121,14 @@ pub enum ScanError {
         /// The batch (or the first one of the segment) whose link does not hold.
         batch: BatchNo,
     },
+    /// A file has the name of a segment and is none, and there is no manifest either.
+    #[error("{}: {source}, and there is no manifest: move the file away, or restore the log from a copy", path.display())]
+    Stranger {
+        /// The file.
+        path: PathBuf,
+        /// What it is not.
+        source: HeaderError,
+    },
     /// Both manifest slots are unreadable and the beginning of the log cannot be told from a loss.
     #[error(
         "{}: both manifest slots are gone and the first segment here is {first}; restore the manifest from a copy",
@@ -157,7 +165,7 @@ impl ScanError {
             Self::NewerFormat { .. } | Self::OtherEncoding { .. } => Row::N,
             Self::NotAFile { .. } => Row::O,
             Self::Truncated { .. } => Row::P,
-            Self::ManifestLost { .. } => Row::Q,
+            Self::ManifestLost { .. } | Self::Stranger { .. } => Row::Q,
             Self::Io { .. } => return None,
         })
     }

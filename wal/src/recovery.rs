@@ -111,6 +111,10 @@ pub(crate) fn recover(
         outcome.gather_spares(&survey, |_| false);
         return Ok(outcome);
     }
+    if survey.manifest.is_none() && outcome.log_id.is_none() {
+        // A log has a manifest before its first segment is used, so this is no log: nothing of it may be touched.
+        refuse_strangers(storage, &survey)?;
+    }
     outcome.oldest = oldest(storage, &survey)?;
     outcome.resume_at = outcome.oldest;
     if survey.manifest_damaged {
@@ -130,6 +134,19 @@ pub(crate) fn recover(
 fn highest_epoch(survey: &Survey) -> Epoch {
     let headers = survey.segments.values().filter_map(|segment| segment.header()).map(|header| header.epoch);
     headers.chain(survey.manifest.map(|manifest| manifest.epoch)).max().unwrap_or_default()
+}
+
+/// A file under a segment's name that is no segment, in a directory that nothing else says is a log.
+fn refuse_strangers(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
+    for (id, segment) in &survey.segments {
+        if let HeaderBlock::Invalid(source) = &segment.block {
+            return Err(ScanError::Stranger {
+                path: storage.path(&names::segment(*id)),
+                source: source.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The segment that the log begins with.

@@ -9,7 +9,7 @@ use common::{append, batch, expect_events, memory_options, open, options, temp};
 use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
 use downbeat_wal::storage::{File, Storage};
-use downbeat_wal::{BackendChoice, Memory, OpenError, Row, ScanError};
+use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError};
 
 const FIRST: &str = "00000000000000000001.seg";
 const SECOND: &str = "00000000000000000002.seg";
@@ -366,3 +366,15 @@ fn log_in_flight(fates: &[Fate], len: usize) -> Memory {
 /// So that the seam stays object safe.
 #[allow(dead_code)]
 fn seam(_: Arc<dyn Storage>, _: Arc<dyn File>) {}
+
+#[test]
+fn row_q_a_file_that_only_has_the_name_of_a_segment_is_never_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("00000000000000000001.seg");
+    std::fs::write(&file, vec![b'x'; 1 << 20]).unwrap();
+    let error = Log::open(&Options::new(dir.path()), |_| Ok(())).err().expect("this is no log");
+    let message = error.to_string();
+    assert!(message.contains("00000000000000000001.seg"), "{message}");
+    assert!(message.contains("move the file away"), "{message}");
+    assert_eq!(std::fs::read(&file).unwrap(), vec![b'x'; 1 << 20]);
+}
