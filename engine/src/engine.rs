@@ -185,6 +185,9 @@ impl Engine {
     /// Lets everything that is in go through: ordered, durable, applied, delivered; logs a last checkpoint, and
     /// closes the log. Events that come in after the call are refused with [`ErrorKind::Closed`].
     ///
+    /// It takes as long as that takes: with a full disk until there is space, with a stage that hangs for ever. To
+    /// give up on what is not durable yet, drop the engine instead.
+    ///
     /// # Errors
     ///
     /// [`ErrorKind::Poisoned`] when the engine had failed or fails now; what was acknowledged is in the log.
