@@ -28,7 +28,7 @@ pub enum AuditError {
         /// Everything up to here was verified before.
         intact: Seq,
         /// What the reader said.
-        source: ReadError,
+        source: Box<ReadError>,
     },
     /// A batch is whole and in its place, and says something that cannot be.
     #[error("{}: byte {offset}: {finding}{}", path.display(), intact_up_to(*.intact))]
@@ -40,7 +40,7 @@ pub enum AuditError {
         /// Everything up to here was verified before.
         intact: Seq,
         /// What cannot be.
-        finding: Finding,
+        finding: Box<Finding>,
     },
     /// The code does not give what the log records.
     #[error(transparent)]
@@ -62,7 +62,7 @@ impl AuditError {
     /// What it means.
     pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Log { source, .. } => match source {
+            Self::Log { source, .. } => match &**source {
                 ReadError::NotFound { .. } => Verdict::Io,
                 ReadError::Retired { .. } | ReadError::SegmentGone { .. } => Verdict::Usage,
                 ReadError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => Verdict::Io,
@@ -78,23 +78,27 @@ impl AuditError {
 
     /// Where in which file the log stops holding; `None` when it is not a matter of bytes.
     pub fn place(&self) -> Option<(&Path, u64)> {
-        match self {
-            Self::Content { path, offset, .. } => Some((path, *offset)),
-            Self::Log { source: ReadError::Scan(error), .. } => match error {
-                ScanError::Damaged { path, offset, .. }
-                | ScanError::ChainBroken { path, offset, .. }
-                | ScanError::Unreadable { path, offset, .. } => Some((path, *offset)),
-                ScanError::Truncated { path, .. }
-                | ScanError::MissingSegment { path, .. }
-                | ScanError::NotAFile { path }
-                | ScanError::ForeignSegment { path, .. }
-                | ScanError::Misplaced { path, .. }
-                | ScanError::NewerFormat { path, .. }
-                | ScanError::OtherEncoding { path, .. }
-                | ScanError::ManifestLost { path, .. }
-                | ScanError::Io { path, .. } => Some((path, 0)),
-                _ => None,
+        let error = match self {
+            Self::Content { path, offset, .. } => return Some((path, *offset)),
+            Self::Log { source, .. } => match &**source {
+                ReadError::Scan(error) => error,
+                _ => return None,
             },
+            Self::Diverged(_) | Self::Contract(_) => return None,
+        };
+        match error {
+            ScanError::Damaged { path, offset, .. }
+            | ScanError::ChainBroken { path, offset, .. }
+            | ScanError::Unreadable { path, offset, .. } => Some((path, *offset)),
+            ScanError::Truncated { path, .. }
+            | ScanError::MissingSegment { path, .. }
+            | ScanError::NotAFile { path }
+            | ScanError::ForeignSegment { path, .. }
+            | ScanError::Misplaced { path, .. }
+            | ScanError::NewerFormat { path, .. }
+            | ScanError::OtherEncoding { path, .. }
+            | ScanError::ManifestLost { path, .. }
+            | ScanError::Io { path, .. } => Some((path, 0)),
             _ => None,
         }
     }
@@ -241,7 +245,7 @@ pub enum Diverged {
     },
     /// An emitted event differs.
     #[error(transparent)]
-    Command(#[from] Mismatch),
+    Command(Box<Mismatch>),
     /// An emitted event is the same but for its header.
     #[error(
         "seq {seq}: the event emitted for seq {cause} has another {what} in the log than the code gives it"
@@ -281,4 +285,10 @@ pub enum Diverged {
         /// The checkpoint.
         seq: Seq,
     },
+}
+
+impl From<Mismatch> for Diverged {
+    fn from(mismatch: Mismatch) -> Self {
+        Self::Command(Box::new(mismatch))
+    }
 }

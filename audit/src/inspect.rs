@@ -228,7 +228,7 @@ impl Inspector {
 
     fn content(&self, located: &Located, finding: Finding) -> AuditError {
         let (path, offset) = (located.path.to_path_buf(), located.offset);
-        AuditError::Content { path, offset, intact: self.last, finding }
+        AuditError::Content { path, offset, intact: self.last, finding: Box::new(finding) }
     }
 }
 

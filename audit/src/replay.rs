@@ -190,7 +190,12 @@ fn note(
 }
 
 fn content(located: &Located, intact: Seq, finding: Finding) -> AuditError {
-    AuditError::Content { path: located.path.to_path_buf(), offset: located.offset, intact, finding }
+    AuditError::Content {
+        path: located.path.to_path_buf(),
+        offset: located.offset,
+        intact,
+        finding: Box::new(finding),
+    }
 }
 
 struct Replayer {

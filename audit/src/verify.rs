@@ -162,7 +162,7 @@ pub fn verify(
                     path: located.path.to_path_buf(),
                     offset: located.offset,
                     intact: state.found.last_seq,
-                    finding,
+                    finding: Box::new(finding),
                 })?;
                 done.pass(&located.batch);
                 done.seq = state.found.last_seq;

@@ -70,7 +70,7 @@ impl Walk {
         verify_chain: bool,
     ) -> Result<Self, AuditError> {
         let read = |from: Seq| Reader::open_with(dir, ReadOptions { from, trust, verify_chain });
-        let failed = |source| AuditError::Log { intact: Seq::ZERO, source };
+        let failed = |source| AuditError::Log { intact: Seq::ZERO, source: Box::new(source) };
         let first = read(from.unwrap_or(Seq(1)));
         if let Err(error @ ReadError::NotFound { .. }) = first {
             return Err(failed(error));
@@ -110,7 +110,13 @@ impl Walk {
 
     /// The next batch, or `None` where the log has no further one that can be trusted; nothing else is looked at.
     pub(crate) fn next(&mut self) -> Result<Option<Located>, AuditError> {
-        match self.reader.next_batch() {
+        let mut next = self.reader.next_batch();
+        if let Err(ReadError::Scan(ScanError::Damaged { .. })) = next {
+            // The batch may have been written after it was looked for and before a mark behind it was found. Now
+            // that a mark is there, so is the batch.
+            next = self.reader.next_batch();
+        }
+        match next {
             Ok(Some(located)) => {
                 self.pass(&located)?;
                 Ok(Some(located))
@@ -169,11 +175,11 @@ impl Walk {
             path: self.directory.file(self.segment),
             offset: self.offset,
             intact: self.intact,
-            finding: Finding::Cut {
+            finding: Box::new(Finding::Cut {
                 epoch: located.batch.header().epoch(),
                 batch: located.batch_no,
                 durable: behind.durable,
-            },
+            }),
         })
     }
 
@@ -240,6 +246,9 @@ impl Walk {
                 }
                 Some(HeaderBlock::Invalid(error)) => return Ok(at(id, 0, Damage::Header(*error))),
                 Some(HeaderBlock::Empty) if directory.is_needed(id) => return Ok(at(id, 0, Damage::Zeros)),
+                Some(HeaderBlock::Valid(header, _)) if header.first_batch_no == batch => {
+                    return Ok(at(id, BLOCK as u64, reason.unwrap_or(Damage::Zeros)));
+                }
                 _ => {}
             }
         }
@@ -258,7 +267,7 @@ impl Walk {
     }
 
     fn failed(&self, source: ReadError) -> AuditError {
-        AuditError::Log { intact: self.intact, source }
+        AuditError::Log { intact: self.intact, source: Box::new(source) }
     }
 }
 
