@@ -54,9 +54,12 @@ pub(crate) trait AnyStage: Send {
     fn states(&self) -> &dyn Any;
 }
 
+/// What the table holds of one key. Events reach it in any order, so the smaller it is, the more of it is in a cache:
+/// the digest, which only a checkpoint looks at, lies elsewhere.
 struct Slot<T> {
     state: T,
-    digest: Digest,
+    /// The place of its digest.
+    index: u32,
     changed: bool,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct Cell<S: Stage> {
     emits: Vec<TypeId>,
     seed: u64,
     states: HashMap<Key, Slot<S::State>, BuildHasherDefault<KeyHasher>>,
+    /// Of every key, in the order in which keys came.
+    digests: Vec<Digest>,
     changed: Vec<Key>,
     undo: S::State,
     sums: StageSums,
@@ -80,6 +85,7 @@ impl<S: Stage> Cell<S> {
             emits,
             seed: stage_seed(name),
             states: HashMap::default(),
+            digests: Vec::new(),
             changed: Vec::new(),
             undo: S::State::default(),
             sums: StageSums::default(),
@@ -98,10 +104,11 @@ impl<S: Stage> Cell<S> {
 impl<S: Stage> AnyStage for Cell<S> {
     fn apply(&mut self, event: &Context<'_>, outbox: &mut Outbox, kinds: &Kinds) -> Result<(), Fault> {
         let key = if self.keyed { event.key() } else { Key::NONE };
-        let slot = self.states.entry(key).or_insert_with(|| Slot {
-            state: S::State::default(),
-            digest: Digest::default(),
-            changed: false,
+        let digests = &mut self.digests;
+        let slot = self.states.entry(key).or_insert_with(|| {
+            let index = u32::try_from(digests.len()).expect("a shard has less than 2^32 keys");
+            digests.push(Digest::default());
+            Slot { state: S::State::default(), index, changed: false }
         });
         if !slot.changed {
             slot.changed = true;
@@ -139,8 +146,8 @@ impl<S: Stage> AnyStage for Cell<S> {
             self.scratch.clear();
             let bytes = slot.state.write(std::mem::take(&mut self.scratch));
             let digest = Digest::of(self.seed.wrapping_add(key.0), &bytes);
-            self.sums.state = self.sums.state.minus(slot.digest).plus(digest);
-            slot.digest = digest;
+            let before = std::mem::replace(&mut self.digests[slot.index as usize], digest);
+            self.sums.state = self.sums.state.minus(before).plus(digest);
             slot.changed = false;
             self.scratch = bytes;
         }
