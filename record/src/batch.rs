@@ -349,7 +349,7 @@ impl Batch {
 
     /// The event at `slot`, which has place `seq`: both as [`Record::slot`] and [`Record::seq`] of this batch
     /// say. For any other pair the answer is `None` or a record of nonsense, never a panic.
-    #[inline]
+    #[inline(always)]
     pub fn record(&self, slot: u32, seq: Seq) -> Option<Record<'_>> {
         if seq < self.first_seq() || seq >= self.next_seq() {
             return None;
@@ -357,7 +357,8 @@ impl Batch {
         self.decode(slot as usize * ALIGN, seq).map(|(record, _)| record)
     }
 
-    #[inline]
+    // Always: returned through memory, a record is copied by wide loads right behind its narrow stores, which stalls.
+    #[inline(always)]
     fn decode(&self, offset: usize, seq: Seq) -> Option<(Record<'_>, usize)> {
         let used = self.buf.get(..self.len)?;
         let (header, _) = EventHeader::read_from_prefix(used.get(offset..)?).ok()?;
@@ -478,7 +479,7 @@ pub struct Records<'a> {
 impl<'a> Iterator for Records<'a> {
     type Item = Record<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Record<'a>> {
         if self.left == 0 {
             return None;
