@@ -59,7 +59,9 @@ fn a_reader_of_a_part_is_done_at_its_end_and_no_sooner() {
 #[test]
 fn a_log_that_is_being_written_verifies_and_replays_as_far_as_it_reaches() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::open(options(dir.path()), flow(1)).unwrap();
+    let mut options = options(dir.path());
+    options.actors.checkpoint_interval = 10_000;
+    let engine = Engine::open(options, flow(1)).unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for n in 0..30_000 {

@@ -91,7 +91,7 @@ pub fn flow(factor: i64) -> Flow {
 pub fn options(dir: &Path) -> Options {
     let mut options = Options::new(dir);
     options.log.segment_bytes = 1 << 20;
-    options.log.spare_segments = 1;
+    options.log.spare_segments = 3;
     options.order.batch_bytes = 16 << 10;
     options.actors.checkpoint_interval = 500;
     options
@@ -100,7 +100,10 @@ pub fn options(dir: &Path) -> Options {
 /// Writes `events` events in `lives` lives of the engine.
 pub fn write(dir: &Path, events: u64, lives: u64) {
     for life in 0..lives {
-        let engine = Engine::open(options(dir), flow(1)).expect("the engine opens");
+        let mut options = options(dir);
+        // A long log needs no digests as close together as a short one.
+        options.actors.checkpoint_interval *= events / 8_000 * 8 + 1;
+        let engine = Engine::open(options, flow(1)).expect("the engine opens");
         for n in 0..events / lives {
             let moved = Moved {
                 cents: if n % 41 == 40 { -100_000 } else { (n % 90) as i64 },
@@ -205,7 +208,7 @@ pub fn forge(
             }
             BatchKind::Checkpoint => {
                 let checkpoint = Checkpoint::from_json(batch.body()).expect("a checkpoint");
-                if let Some(checkpoint) = control(checkpoint) {
+                if let Some(checkpoint) = control(checkpoint).filter(|checkpoint| checkpoint.seq <= last) {
                     let body = checkpoint.to_json();
                     log.append_control(BatchKind::Checkpoint, batch.timestamp(), &body).expect("room");
                 }
