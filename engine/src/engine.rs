@@ -23,8 +23,8 @@ use crate::subscribe::Subscription;
 
 /// An open engine. Share it by reference or in an `Arc`; every method takes `&self`.
 ///
-/// Dropping it stops everything at once: what was acknowledged is durable, the rest may or may not be. Use
-/// [`Engine::close`] to let everything through first.
+/// Dropping it stops without draining: what was acknowledged is durable, the rest may or may not be. It waits only
+/// for the event that a stage or a leaf is at. Use [`Engine::close`] to let everything through first.
 pub struct Engine {
     ingress: Ingress,
     kinds: Vec<(TypeId, Kind)>,
