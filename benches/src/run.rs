@@ -122,7 +122,7 @@ impl Run {
     }
 
     /// Waits until others leave the cores alone, as long as the patience of the run lasts.
-    fn await_quiet(&self, share: f64) {
+    pub fn await_quiet(&self, share: f64) {
         let look = Duration::from_millis(100);
         while self.patience.get() > look && self.scale == Scale::Full {
             let before = Load::now();
