@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use downbeat_flow::{Flow, Ledger, Sink, StageId, source_of};
-use downbeat_record::{Correlation, Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
+use downbeat_record::{Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
 
 use crate::error::Diverged;
 
@@ -25,11 +25,10 @@ pub(crate) struct Commands {
     pub(crate) key: Key,
 }
 
-/// What the ledger does not compare.
+/// The queue that an owed command stands in.
 struct Owed {
     key: Key,
     source: SourceId,
-    correlation: Correlation,
 }
 
 impl Commands {
@@ -52,12 +51,6 @@ impl Commands {
         let (seq, fields) = (record.seq, &record.fields);
         let cause = fields.causation;
         let Some(owed) = self.owed.remove(&fields.idempotency_key) else { return Ok(()) };
-        if owed.source != fields.source {
-            return Err(Diverged::Header { seq, cause, what: "source" });
-        }
-        if owed.correlation != fields.correlation {
-            return Err(Diverged::Header { seq, cause, what: "correlation" });
-        }
         let Some(queue) = self.queues.get_mut(&(owed.source, owed.key)) else { return Ok(()) };
         queue.remove(&(cause, fields.idempotency_key));
         let overtaken = queue.first().map(|(first, _)| *first).filter(|first| *first < cause);
@@ -98,8 +91,8 @@ impl Sink for Commands {
     fn command(&mut self, fields: &Fields, payload: &[u8]) {
         self.rejected += u64::from(fields.kind == self.rejected_kind);
         self.ledger.emitted(*fields, payload);
-        let Fields { source, correlation, idempotency_key, causation, .. } = *fields;
-        self.owed.insert(idempotency_key, Owed { key: self.key, source, correlation });
+        let Fields { source, idempotency_key, causation, .. } = *fields;
+        self.owed.insert(idempotency_key, Owed { key: self.key, source });
         self.queues.entry((source, self.key)).or_default().insert((causation, idempotency_key));
     }
 }

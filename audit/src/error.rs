@@ -246,18 +246,6 @@ pub enum Diverged {
     /// An emitted event differs.
     #[error(transparent)]
     Command(Box<Mismatch>),
-    /// An emitted event is the same but for its header.
-    #[error(
-        "seq {seq}: the event emitted for seq {cause} has another {what} in the log than the code gives it"
-    )]
-    Header {
-        /// The derived event.
-        seq: Seq,
-        /// The event that caused it.
-        cause: Seq,
-        /// The field.
-        what: &'static str,
-    },
     /// An emitted event is not in the log although it must be.
     #[error(
         "stage `{stage}` emits an event for seq {cause} that the log does not hold, {}",

@@ -42,6 +42,8 @@ pub(crate) struct Driver {
     pub(crate) filled_at: Seq,
     /// Batches that were appended and are not durable yet, while someone subscribes.
     pub(crate) unpublished: VecDeque<Arc<Batch>>,
+    /// Checkpoints that the log had no room for yet; at most one per interval of the window.
+    pub(crate) unlogged: VecDeque<Checkpoint>,
     pub(crate) refusing: bool,
     pub(crate) window_waits: u64,
     pub(crate) checkpoints: u64,
@@ -174,23 +176,26 @@ impl Driver {
         Ok(true)
     }
 
-    /// Writes the checkpoints that the stages have completed.
+    /// Writes the checkpoints that the stages have completed, as soon as the log takes them; true when one was.
     fn log_checkpoints(&mut self) -> Result<bool, Cause> {
-        let complete = self.actors.checkpoints();
-        for sums in &complete {
+        for sums in self.actors.checkpoints() {
             // The digests of seq s stand behind the batch that holds s; they say nothing about what comes later.
-            let checkpoint = Checkpoint {
+            self.unlogged.push_back(Checkpoint {
                 seq: sums.seq,
                 flow: self.flow.clone(),
-                stages: sums.stages.clone(),
+                stages: sums.stages,
                 leaves: self.actors.leaf_progress(),
-            };
+            });
+        }
+        let before = self.checkpoints;
+        while self.log.in_flight() < self.depth && !self.unlogged.is_empty() && self.log_has_room()? {
+            let Some(checkpoint) = self.unlogged.pop_front() else { break };
             let body = checkpoint.to_json();
             self.log.append_control(BatchKind::Checkpoint, SystemClock.now(), &body).map_err(cause)?;
             self.shared.set_checkpoint(checkpoint);
             self.checkpoints += 1;
         }
-        Ok(!complete.is_empty())
+        Ok(self.checkpoints > before)
     }
 
     /// Takes the next step of a shutdown; true when the last one is done.
@@ -212,7 +217,8 @@ impl Driver {
             }
             Phase::Checkpointing => {
                 // A checkpoint that was completed just now is written before this ends.
-                return Ok(self.actors.checkpointed() >= last && !self.log_checkpoints()?);
+                let complete = self.actors.checkpointed() >= last;
+                return Ok(complete && !self.log_checkpoints()? && self.unlogged.is_empty());
             }
         }
         Ok(false)
@@ -244,9 +250,12 @@ impl Driver {
     fn doze(&mut self) -> Result<(), Cause> {
         let now = Instant::now();
         let timeout = match self.log.heartbeat_due() {
-            Some(due) if due <= now => return self.log.heartbeat(SystemClock.now()).map(drop).map_err(cause),
-            Some(due) => SLEEP_MAX.min(due - now),
-            None => SLEEP_MAX,
+            Some(due) if due > now => SLEEP_MAX.min(due - now),
+            Some(_) if self.log.ready().is_ok() => {
+                return self.log.heartbeat(SystemClock.now()).map(drop).map_err(cause);
+            }
+            // Without room a heartbeat waits: it protects what is acknowledged already, nobody waits for it.
+            _ => SLEEP_MAX,
         };
         self.log.wait(Some(timeout)).map_err(cause)
     }
@@ -257,7 +266,7 @@ impl Driver {
         match self.phase {
             Phase::Open => true,
             Phase::Draining => self.is_drained(last),
-            Phase::Checkpointing => self.actors.checkpointed() >= last,
+            Phase::Checkpointing => self.actors.checkpointed() >= last && self.unlogged.is_empty(),
         }
     }
 

@@ -4,12 +4,13 @@ use std::any::TypeId;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus};
 use downbeat_flow::{Flow, Stage};
 use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
-use downbeat_wal::{Log, OpenError, ScanError};
+use downbeat_wal::{Log, NotReady, OpenError, ScanError};
 
 use crate::driver::{Driver, Phase};
 use crate::error::{Error, ErrorKind};
@@ -243,6 +244,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
     if grew {
         let body = recovery.contracts.to_json();
+        wait_for_room(&mut log)?;
         let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);
         declared.and_then(|_| log.drain()).map_err(log_error)?;
     }
@@ -281,6 +283,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         depth: log_options.depth,
         filled_at: last_seq,
         unpublished: VecDeque::new(),
+        unlogged: VecDeque::new(),
         refusing: false,
         window_waits: 0,
         checkpoints: 0,
@@ -307,6 +310,21 @@ impl Commands for Derived {
             // A full disk passes; the worker keeps the command and is rung again.
             Err(SubmitError::Backpressure { .. } | SubmitError::Full { .. }) => Err(CommandRefused::Busy),
             Err(_) => Err(CommandRefused::Closed),
+        }
+    }
+}
+
+/// Waits while the first segment is being prepared.
+fn wait_for_room(log: &mut Log) -> Result<(), Error> {
+    loop {
+        match log.ready() {
+            Ok(()) => return Ok(()),
+            // The log rings by itself when it is there.
+            Err(NotReady::Preparing { .. }) => {
+                log.wait(Some(Duration::from_millis(50))).map_err(log_error)?
+            }
+            Err(full) if full.is_temporary() => return Err(Error::because(ErrorKind::Full, full)),
+            Err(poisoned) => return Err(Error::because(ErrorKind::Poisoned, poisoned)),
         }
     }
 }

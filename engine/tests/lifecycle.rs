@@ -117,6 +117,25 @@ fn an_engine_without_stages_is_a_durable_order() {
     }
 }
 
+/// A checkpoint that found the next segment not ready yet failed the whole engine.
+#[test]
+fn checkpoints_wait_for_a_segment_that_is_being_prepared() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.log.segment_bytes = 256 << 10;
+    options.log.spare_segments = 1;
+    options.order.batch_bytes = 16 << 10;
+    options.actors.checkpoint_interval = 5;
+    let engine = Engine::open(options, flow(Count::default(), Notes::default())).unwrap();
+    for n in 0..20_000 {
+        engine.submit(&Moved { cents: 1 }).key(Key(n % 5 + 1)).send().unwrap();
+    }
+    engine.close().unwrap();
+    assert!(engine.metrics().checkpoints >= 4_000, "{:?}", engine.metrics());
+    drop(engine);
+    assert_eq!(total(&open(dir.path())), 20_000);
+}
+
 #[test]
 fn what_cannot_be_submitted_is_refused_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use downbeat_record::{Digest, Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
+use downbeat_record::{Correlation, Digest, Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
 
 use crate::out::Command;
 
@@ -68,9 +68,9 @@ pub enum Mismatch {
         /// The event that caused it.
         cause: Seq,
         /// What the log has.
-        logged: CommandDigest,
+        logged: Box<CommandDigest>,
         /// What the code emits.
-        emitted: CommandDigest,
+        emitted: Box<CommandDigest>,
     },
 }
 
@@ -79,21 +79,27 @@ pub enum Mismatch {
 pub struct CommandDigest {
     /// Its contract.
     pub kind: Kind,
+    /// The stage that emits it.
+    pub source: SourceId,
     /// The entity it is about.
     pub key: Key,
+    /// The transaction it belongs to.
+    pub correlation: Correlation,
     /// Its payload.
     pub payload: Digest,
 }
 
 impl std::fmt::Display for CommandDigest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "kind {} key {} payload {}", self.kind, self.key, self.payload)
+        let Self { kind, source, key, correlation, payload } = self;
+        write!(f, "kind {kind} source {source} key {key} correlation {correlation} payload {payload}")
     }
 }
 
 impl CommandDigest {
     fn of(fields: &Fields, payload: &[u8]) -> Self {
-        Self { kind: fields.kind, key: fields.key, payload: Digest::of(0, payload) }
+        let Fields { kind, source, key, correlation, .. } = *fields;
+        Self { kind, source, key, correlation, payload: Digest::of(0, payload) }
     }
 }
 
@@ -124,7 +130,11 @@ impl Ledger {
         };
         let logged = CommandDigest::of(&record.fields, record.payload().bytes());
         let emitted = CommandDigest::of(&pending.fields, &pending.payload);
-        if logged == emitted { Ok(()) } else { Err(Mismatch::Differs { seq, cause, logged, emitted }) }
+        if logged == emitted {
+            Ok(())
+        } else {
+            Err(Mismatch::Differs { seq, cause, logged: logged.into(), emitted: emitted.into() })
+        }
     }
 
     /// How many commands wait for their event.

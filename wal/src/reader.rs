@@ -244,7 +244,7 @@ impl Reader {
     }
 
     fn step(&mut self) -> Result<Option<Located>, ReadError> {
-        let mut fresh = false;
+        let (mut fresh, mut again) = (false, false);
         loop {
             if self.scan.is_none() && !self.enter(self.segment)? {
                 let promised = self.is_promised(self.chain.next_batch)?;
@@ -275,6 +275,11 @@ impl Reader {
                     }
                     if !self.is_promised(self.chain.next_batch)? {
                         return Ok(None);
+                    }
+                    // A live writer may have written it after the look above and before the promise was found.
+                    if !std::mem::replace(&mut again, true) {
+                        self.scan.as_mut().expect("a segment is open").scan.window.forget();
+                        continue;
                     }
                     let open = self.scan.as_ref().expect("a segment is open");
                     return Err(ReadError::Scan(ScanError::Damaged {

@@ -140,10 +140,7 @@ fn highest_epoch(survey: &Survey) -> Epoch {
 fn refuse_strangers(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
     for (id, segment) in &survey.segments {
         if let HeaderBlock::Invalid(source) = &segment.block {
-            return Err(ScanError::Stranger {
-                path: storage.path(&names::segment(*id)),
-                source: source.clone(),
-            });
+            return Err(ScanError::Stranger { path: storage.path(&names::segment(*id)), source: *source });
         }
     }
     Ok(())
