@@ -1,4 +1,4 @@
-//! Threads that carry actors, and the only file that names ractor: lifecycle, supervision and doorbells.
+//! Threads that carry actors: all that ractor does here is lifecycle, supervision and doorbells.
 //!
 //! Each host is one thread with a current-thread runtime. What an actor receives is a [`Ring`] and nothing else;
 //! it is zero-sized, so ringing allocates nothing. Data never travels in a mailbox, which ractor cannot bound.

@@ -1,7 +1,7 @@
 //! A flow in parallel, on ractor actors.
 //!
 //! ractor carries lifecycle, supervision and doorbells; data travels as cursors into sequenced batches and as
-//! 24-byte tokens in bounded lanes. Every group of stages is a worker, every worker an actor; a shard of a keyed
+//! one-word tokens in bounded lanes. Every group of stages is a worker, every worker an actor; a shard of a keyed
 //! group is a worker of its own. The order of arrival never matters: a worker applies event `s` only when all
 //! workers upstream have passed `s`, and what they sent for `s` is on its lanes by then.
 //!

@@ -1,4 +1,4 @@
-//! What goes from actor to actor: 24 bytes that say for which event, from which stage, and how much follows.
+//! What goes from actor to actor: for which event, from which stage, and how much follows.
 
 use downbeat_flow::{OUTPUT_BYTES_MAX, STAGES_MAX, StageId};
 use downbeat_record::Seq;

@@ -5,7 +5,7 @@ use std::thread::park_timeout;
 use std::time::Duration;
 
 use downbeat::Seq;
-use downbeat_audit::{EventFilter, inspect};
+use downbeat_audit::{EventFilter, follow, inspect};
 
 use super::inspect::show;
 use crate::args::TailArgs;
@@ -21,7 +21,9 @@ pub(crate) fn run(args: TailArgs) -> Result<(), Failure> {
         return Err(error.into());
     }
     let from = Seq(end.next_seq().0.saturating_sub(args.count).max(1));
-    let mut events = inspect(&args.log, EventFilter { from: Some(from), ..EventFilter::default() })?;
+    let filter = EventFilter { from: Some(from), ..EventFilter::default() };
+    // Of a log that may be being written, only what is durable: the rest may be cut by a recovery.
+    let mut events = if args.follow { follow(&args.log, filter)? } else { inspect(&args.log, filter)? };
     let mut out = BufWriter::new(io::stdout().lock());
     loop {
         for event in events.by_ref() {
