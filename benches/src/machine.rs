@@ -50,7 +50,7 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "machine    {}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)?;
         writeln!(f, "filesystem {}", self.disk)?;
-        writeln!(f, "commit     {}, {}", self.commit, self.compiler)?;
+        writeln!(f, "checkout   {}, {}", self.commit, self.compiler)?;
         write!(f, "load       {}", self.load)
     }
 }

@@ -26,7 +26,7 @@ pub struct Metrics {
     pub ingress_bytes_max: u64,
     /// Rounds in which the order waited for the slowest stage.
     pub window_waits: u64,
-    /// Shard groups rebuilt, control batches written and the like are in the log; this counts checkpoints.
+    /// Checkpoints written to the log.
     pub checkpoints: u64,
 }
 
