@@ -25,7 +25,7 @@ use crate::faults::Faults;
 use crate::feeds::Feed;
 use crate::hops::Hops;
 use crate::host::Host;
-use crate::lane::{LaneIn, LaneSize, lane};
+use crate::lane::{LaneIn, LaneOut, lane};
 use crate::leaf::NewLanes;
 use crate::node::Node;
 use crate::order::OrderBell;
@@ -92,12 +92,10 @@ impl Blueprint {
             (0..self.plan.workers.len()).filter(|index| self.plan.workers[*index].group == group).collect();
         let nodes: BTreeMap<usize, Arc<Node>> =
             members.iter().map(|index| (*index, Arc::new(Node::new()))).collect();
-        let size =
-            LaneSize { tokens: self.settings.lane_tokens, value_bytes: self.settings.lane_value_bytes };
         let mut arriving: BTreeMap<usize, Vec<LaneIn>> = BTreeMap::new();
         let mut leaving = BTreeMap::new();
         for index in &members {
-            let (lanes, targets, leaf_targets) = self.lanes_of(*index, &nodes, size, &mut arriving);
+            let (lanes, targets, leaf_targets) = self.lanes_of(*index, &nodes, &mut arriving);
             leaving.insert(*index, (lanes, self.routes_of(*index, &targets, &leaf_targets)));
         }
 
@@ -157,20 +155,19 @@ impl Blueprint {
         &self,
         index: usize,
         nodes: &BTreeMap<usize, Arc<Node>>,
-        size: LaneSize,
         arriving: &mut BTreeMap<usize, Vec<LaneIn>>,
-    ) -> (Vec<crate::lane::LaneOut>, BTreeMap<usize, usize>, BTreeMap<usize, usize>) {
+    ) -> (Vec<LaneOut>, BTreeMap<usize, usize>, BTreeMap<usize, usize>) {
         let place = &self.plan.workers[index];
         let (mut lanes, mut targets, mut leaf_targets) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for (to, sending) in &place.to {
-            let (out, arrive) = lane(size, *sending, &nodes[&index], &nodes[to]);
+            let (out, arrive) = lane(self.settings.lane_bytes, *sending, &nodes[&index], &nodes[to]);
             targets.insert(*to, lanes.len());
             lanes.push(out);
             arriving.entry(*to).or_default().push(arrive);
         }
         for (leaf, sending) in &place.to_leaves {
             let port = &self.leaves[*leaf];
-            let (out, arrive) = lane(size, *sending, &nodes[&index], &port.node);
+            let (out, arrive) = lane(self.settings.lane_bytes, *sending, &nodes[&index], &port.node);
             leaf_targets.insert(*leaf, lanes.len());
             lanes.push(out);
             let at = port.upstream.iter().position(|worker| *worker == index);

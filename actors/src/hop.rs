@@ -21,7 +21,7 @@ use ractor::ActorCell;
 
 use crate::error::StartError;
 use crate::host::{Host, Pump};
-use crate::lane::{LaneIn, LaneOut, LaneSize, lane, value_bytes};
+use crate::lane::{LaneIn, LaneOut, lane, value_bytes};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::sync::{AtomicU64, Ordering};
@@ -106,7 +106,7 @@ impl Pump for Relay {
         };
         let mut budget = BUDGET;
         let progress = loop {
-            if self.position >= limit || self.out.as_ref().is_some_and(|out| !out.has_room()) {
+            if self.position >= limit || self.out.as_mut().is_some_and(|out| !out.has_room()) {
                 break Progress::Idle;
             }
             if budget == 0 {
@@ -116,10 +116,9 @@ impl Pump for Relay {
             self.pass_one();
         };
         if self.position > start {
+            self.out.iter().for_each(LaneOut::publish);
             self.node.pass(self.position);
-            if let Some(out) = &self.out {
-                out.to.bell.ring();
-            }
+            self.out.iter().for_each(|out| out.to.bell.ring());
         }
         if let Role::Relay(lane) = &self.role {
             lane.relieve();
@@ -208,7 +207,7 @@ impl Chain {
         let mut role = Role::Source(goal.clone());
         let mut actors = Vec::new();
         for (index, host) in placement.iter().enumerate() {
-            let next = nodes.get(index + 1).map(|next| lane(size(), 1, &nodes[index], next));
+            let next = nodes.get(index + 1).map(|next| lane(lane_bytes(), 1, &nodes[index], next));
             let (out, arrive) = next.unzip();
             let finish = arrive.is_none().then(|| Finish { goal: goal.clone(), done: done.clone() });
             let before = std::mem::replace(&mut role, arrive.map_or(Role::Source(goal.clone()), Role::Relay));
@@ -284,6 +283,7 @@ impl Pump for Paddle {
                 clock.sent = Instant::now();
             }
             self.out.send_token(StageId(0), seq, slot, &[]);
+            self.out.publish();
             self.node.pass(seq);
             self.out.to.bell.ring();
         }
@@ -334,8 +334,8 @@ impl Pair {
         let placement = hosts;
         let (hosts, conductor) = start_hosts(&placement)?;
         let (first, second) = (Arc::new(Node::new()), Arc::new(Node::new()));
-        let (there_out, there_in) = lane(size(), 1, &first, &second);
-        let (back_out, back_in) = lane(size(), 1, &second, &first);
+        let (there_out, there_in) = lane(lane_bytes(), 1, &first, &second);
+        let (back_out, back_in) = lane(lane_bytes(), 1, &second, &first);
         let left = Arc::new(AtomicU64::new(0));
         let (done, wait) = sync_channel(1);
         let clock =
@@ -373,9 +373,8 @@ impl Drop for Pair {
 }
 
 /// The size of lanes that ships.
-fn size() -> LaneSize {
-    let settings = Settings::default();
-    LaneSize { tokens: settings.lane_tokens, value_bytes: settings.lane_value_bytes }
+fn lane_bytes() -> usize {
+    Settings::default().lane_bytes
 }
 
 fn relay(

@@ -42,6 +42,7 @@ mod settings;
 mod sync;
 mod token;
 mod waiting;
+mod words;
 mod worker;
 
 pub use actors::{Actors, WorkerStatus};

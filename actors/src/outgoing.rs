@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use downbeat_flow::{Ledger, Pending, Sink, StageId, source_of};
-use downbeat_record::{Fields, Record, SourceId};
+use downbeat_record::{Fields, Record, Seq, SourceId};
 
 use crate::faults::{Fault, Faults};
 use crate::lane::LaneOut;
@@ -64,13 +64,15 @@ pub(crate) struct Outgoing {
 impl Outgoing {
     /// True when whatever one event puts out fits on every lane.
     #[inline]
-    pub(crate) fn has_room(&self) -> bool {
-        self.lanes.iter().all(LaneOut::has_room)
+    pub(crate) fn has_room(&mut self) -> bool {
+        self.lanes.iter_mut().all(LaneOut::has_room)
     }
 
-    /// Rings everyone downstream, after the cursor was published.
+    /// Shows everyone downstream what was sent, then how far `node` is, and rings.
     #[inline]
-    pub(crate) fn ring(&self) {
+    pub(crate) fn publish(&self, node: &Node, position: Seq) {
+        self.lanes.iter().for_each(LaneOut::publish);
+        node.pass(position);
         for lane in &self.lanes {
             lane.to.bell.ring();
         }

@@ -8,10 +8,9 @@ pub struct Settings {
     /// Threads that run stages, each with a runtime of its own. Default 1: one core for the order, one for the
     /// flow.
     pub threads: usize,
-    /// Tokens a lane holds. Default 4,096.
-    pub lane_tokens: usize,
-    /// Bytes of values a lane holds. Default 256 KiB.
-    pub lane_value_bytes: usize,
+    /// Bytes a lane holds, of tokens (16 bytes each) and values. Default 128 KiB; never less than the most that
+    /// one event may send, which is a little over 64 KiB a stage.
+    pub lane_bytes: usize,
     /// Batches that may be on their way to a worker: the window of the order. Default 64.
     pub batches: usize,
     /// Events between two checkpoints. Default 65,536.
@@ -28,8 +27,7 @@ impl Default for Settings {
         Self {
             shards: 1,
             threads: 1,
-            lane_tokens: 4096,
-            lane_value_bytes: 256 * 1024,
+            lane_bytes: 128 * 1024,
             batches: 64,
             checkpoint_interval: 65_536,
             command_backlog: 1 << 20,

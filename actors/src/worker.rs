@@ -99,8 +99,7 @@ impl Worker {
             }
         };
         if self.position > start {
-            self.node.pass(self.position);
-            self.out.ring();
+            self.out.publish(&self.node, self.position);
             self.out.flush(&self.node, &self.faults);
             self.order.moved();
         }
@@ -171,7 +170,7 @@ impl Worker {
         loop {
             let place = batch.records().place();
             let reach = end.min(self.next_barrier);
-            let head = self.lanes.iter().filter_map(LaneIn::head).min_by_key(|token| token.seq);
+            let head = self.lanes.iter_mut().filter_map(LaneIn::head).min_by_key(|token| token.seq);
             match head.filter(|token| token.seq <= reach) {
                 Some(token) => {
                     if !self.out.has_room() {

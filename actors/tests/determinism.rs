@@ -25,11 +25,11 @@ fn run(
     shards: u32,
     threads: usize,
     batch: usize,
-    lane_tokens: usize,
+    lane_bytes: usize,
 ) -> (Vec<downbeat_record::StageDigest>, Seq) {
     let rig = Rig::new();
     let recorder = Recorder::default();
-    let settings = Settings { shards, threads, lane_tokens, ..Settings::default() };
+    let settings = Settings { shards, threads, lane_bytes, ..Settings::default() };
     let (actors, mut feeds) = start(&rig, flow(recorder.clone()), settings, Vec::new());
     // Every input first, so that the log is the same whatever the timing; commands follow.
     for chunk in traffic(3_000).chunks(batch) {
@@ -53,9 +53,9 @@ fn run(
 
 #[test]
 fn shards_threads_batches_and_lanes_do_not_change_a_digest() {
-    let reference = run(1, 1, 500, 4096);
+    let reference = run(1, 1, 500, 1 << 20);
     for (shards, threads, batch, lane) in
-        [(1, 2, 1, 1), (2, 1, 100, 4096), (2, 2, 33, 2), (8, 2, 500, 1), (8, 1, 7, 64)]
+        [(1, 2, 1, 0), (2, 1, 100, 1 << 20), (2, 2, 33, 1 << 18), (8, 2, 500, 0), (8, 1, 7, 1 << 19)]
     {
         assert_eq!(run(shards, threads, batch, lane), reference, "{shards}/{threads}/{batch}/{lane}");
     }
