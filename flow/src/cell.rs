@@ -9,8 +9,6 @@
 //! ```
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -21,7 +19,8 @@ use crate::command::stage_seed;
 use crate::context::Context;
 use crate::contracts::Kinds;
 use crate::out::{Out, Outbox};
-use crate::stage::{Reject, Stage, State};
+use crate::rows::Row;
+use crate::stage::{Stage, State};
 
 /// Why an event was parked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,42 +48,58 @@ impl StageSums {
 
 /// A stage without its types.
 pub(crate) trait AnyStage: Send {
-    fn apply(&mut self, event: &Context<'_>, outbox: &mut Outbox, kinds: &Kinds) -> Result<(), Fault>;
+    /// Applies an event to the state at `row`, which belongs to `key`.
+    fn apply(
+        &mut self,
+        row: Row,
+        key: Key,
+        event: &Context<'_>,
+        outbox: &mut Outbox,
+        kinds: &Kinds,
+    ) -> Result<(), Fault>;
     fn sums(&mut self) -> StageSums;
     fn states(&self) -> &dyn Any;
 }
 
-/// What the table holds of one key. Events reach it in any order, so the smaller it is, the more of it is in a cache:
-/// the digest, which only a checkpoint looks at, lies elsewhere.
+/// What is held of one key. Events reach it in any order, so the smaller it is, the more of it is in a cache: the
+/// digest, which only a checkpoint looks at, lies elsewhere.
 struct Slot<T> {
     state: T,
-    /// The place of its digest.
-    index: u32,
-    changed: bool,
+    mark: Mark,
+}
+
+/// What a checkpoint has to know about a state.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// No event has reached it.
+    Untouched,
+    /// It is as at the last checkpoint.
+    Kept,
+    /// It may have changed since.
+    Changed,
 }
 
 pub(crate) struct Cell<S: Stage> {
     logic: Arc<S>,
-    keyed: bool,
     emits: Vec<TypeId>,
     seed: u64,
-    states: HashMap<Key, Slot<S::State>, BuildHasherDefault<KeyHasher>>,
-    /// Of every key, in the order in which keys came.
+    /// By row; rows of keys that only other stages of the unit know are untouched.
+    slots: Vec<Slot<S::State>>,
+    /// By row.
     digests: Vec<Digest>,
-    changed: Vec<Key>,
+    changed: Vec<(Row, Key)>,
     undo: S::State,
     sums: StageSums,
     scratch: AlignedVec,
 }
 
 impl<S: Stage> Cell<S> {
-    pub(crate) fn new(logic: Arc<S>, name: &str, keyed: bool, emits: Vec<TypeId>) -> Self {
+    pub(crate) fn new(logic: Arc<S>, name: &str, emits: Vec<TypeId>) -> Self {
         Self {
             logic,
-            keyed,
             emits,
             seed: stage_seed(name),
-            states: HashMap::default(),
+            slots: Vec::new(),
             digests: Vec::new(),
             changed: Vec::new(),
             undo: S::State::default(),
@@ -93,62 +108,85 @@ impl<S: Stage> Cell<S> {
         }
     }
 
-    /// The states of this shard, in the order of their keys.
-    pub(crate) fn sorted(&self) -> Vec<(Key, &S::State)> {
-        let mut states: Vec<_> = self.states.iter().map(|(key, slot)| (*key, &slot.state)).collect();
+    /// The states of this shard, in the order of their keys, which are given by row.
+    pub(crate) fn sorted(&self, keys: &[Key]) -> Vec<(Key, &S::State)> {
+        let known = self.slots.iter().zip(keys).filter(|(slot, _)| slot.mark != Mark::Untouched);
+        let mut states: Vec<_> = known.map(|(slot, key)| (*key, &slot.state)).collect();
         states.sort_unstable_by_key(|(key, _)| *key);
         states
+    }
+
+    #[cold]
+    fn grow(&mut self, row: Row) {
+        let rows = row.0 as usize + 1;
+        self.slots.resize_with(rows, || Slot { state: S::State::default(), mark: Mark::Untouched });
+        self.digests.resize(rows, Digest::default());
     }
 }
 
 impl<S: Stage> AnyStage for Cell<S> {
-    fn apply(&mut self, event: &Context<'_>, outbox: &mut Outbox, kinds: &Kinds) -> Result<(), Fault> {
-        let key = if self.keyed { event.key() } else { Key::NONE };
-        let digests = &mut self.digests;
-        let slot = self.states.entry(key).or_insert_with(|| {
-            let index = u32::try_from(digests.len()).expect("a shard has less than 2^32 keys");
-            digests.push(Digest::default());
-            Slot { state: S::State::default(), index, changed: false }
-        });
-        if !slot.changed {
-            slot.changed = true;
-            self.changed.push(key);
+    fn apply(
+        &mut self,
+        row: Row,
+        key: Key,
+        event: &Context<'_>,
+        outbox: &mut Outbox,
+        kinds: &Kinds,
+    ) -> Result<(), Fault> {
+        if row.0 as usize >= self.slots.len() {
+            self.grow(row);
+        }
+        let slot = &mut self.slots[row.0 as usize];
+        if slot.mark != Mark::Changed {
+            slot.mark = Mark::Changed;
+            self.changed.push((row, key));
         }
         if S::ROLLBACK {
             self.undo.clone_from(&slot.state);
         }
         let (logic, state) = (&*self.logic, &mut slot.state);
         let mut out = Out::new(outbox, kinds, &self.emits, event.key());
-        // A panic is caught with the state in whatever condition it is; below it is put back as it was.
-        let outcome = catch_unwind(AssertUnwindSafe(|| logic.apply(state, event, &mut out)));
+        let mut rejected = None;
+        // A panic is caught with the state in whatever condition it is; below it is put back as it was. The reason
+        // of a rejection stays here, so that what comes back for every event is a single byte.
+        let outcome = catch_unwind(AssertUnwindSafe(|| match logic.apply(state, event, &mut out) {
+            Ok(()) => true,
+            Err(reject) => {
+                rejected = Some(reject);
+                false
+            }
+        }));
         let seed = self.seed ^ event.seq().0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let fault = match outcome {
-            Ok(Ok(())) => {
+            Ok(true) => {
                 if !outbox.is_empty() {
                     self.sums.outputs = self.sums.outputs.plus(outbox.digest(seed));
                 }
                 return Ok(());
             }
-            Ok(Err(Reject { .. })) | Err(_) if S::ROLLBACK => {
-                std::mem::swap(&mut slot.state, &mut self.undo);
-                fault_of(outcome)
-            }
-            _ => fault_of(outcome),
+            Ok(false) => Fault {
+                reason: rejected.map(|reject| reject.reason().to_owned()).unwrap_or_default(),
+                panicked: false,
+            },
+            Err(payload) => Fault { reason: text_of(payload), panicked: true },
         };
+        if S::ROLLBACK {
+            std::mem::swap(&mut slot.state, &mut self.undo);
+        }
         outbox.clear();
         self.sums.outputs = self.sums.outputs.plus(Digest::of(!seed, fault.reason.as_bytes()));
         Err(fault)
     }
 
     fn sums(&mut self) -> StageSums {
-        for key in self.changed.drain(..) {
-            let Some(slot) = self.states.get_mut(&key) else { continue };
+        for (row, key) in self.changed.drain(..) {
+            let slot = &mut self.slots[row.0 as usize];
             self.scratch.clear();
             let bytes = slot.state.write(std::mem::take(&mut self.scratch));
             let digest = Digest::of(self.seed.wrapping_add(key.0), &bytes);
-            let before = std::mem::replace(&mut self.digests[slot.index as usize], digest);
+            let before = std::mem::replace(&mut self.digests[row.0 as usize], digest);
             self.sums.state = self.sums.state.minus(before).plus(digest);
-            slot.changed = false;
+            slot.mark = Mark::Kept;
             self.scratch = bytes;
         }
         self.sums
@@ -159,37 +197,11 @@ impl<S: Stage> AnyStage for Cell<S> {
     }
 }
 
-fn fault_of(outcome: Result<Result<(), Reject>, Box<dyn Any + Send>>) -> Fault {
-    match outcome {
-        Ok(Ok(())) => unreachable!("an accepted event has no fault"),
-        Ok(Err(reject)) => Fault { reason: reject.reason().to_owned(), panicked: false },
-        Err(payload) => {
-            let text = payload
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| payload.downcast_ref::<String>().cloned())
-                .unwrap_or_else(|| "a panic without a message".to_owned());
-            Fault { reason: text, panicked: true }
-        }
-    }
-}
-
-/// Spreads 64-bit keys over a table; nothing depends on the order it gives.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        self.0 = xxhash_rust::xxh3::xxh3_64_with_seed(bytes, self.0);
-    }
-
-    #[inline]
-    fn write_u64(&mut self, key: u64) {
-        let product = u128::from(key ^ 0x9E37_79B9_7F4A_7C15) * 0xA076_1D64_78BD_642F;
-        self.0 = product as u64 ^ (product >> 64) as u64;
-    }
+/// What a panic said.
+fn text_of(payload: Box<dyn Any + Send>) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

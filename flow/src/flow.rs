@@ -15,6 +15,7 @@ use crate::contracts::{EventType, Kinds};
 use crate::events::Rejected;
 use crate::leaf::Leaf;
 use crate::out::Outbox;
+use crate::rows::Rows;
 use crate::unit::{Running, Shards, Unit};
 
 /// The most stages a flow may have.
@@ -214,7 +215,17 @@ impl Flow {
             }
         });
         let stages = stages.collect();
-        Unit { stages, shards, on, keyed, fed, places, kinds: kinds.clone() }
+        let parts = if let Shards::All(count) = shards { count } else { 1 };
+        Unit {
+            stages,
+            shards,
+            on,
+            keyed,
+            fed,
+            places,
+            kinds: kinds.clone(),
+            rows: (0..parts.max(1)).map(|_| Rows::new()).collect(),
+        }
     }
 }
 

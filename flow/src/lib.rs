@@ -26,6 +26,7 @@ mod events;
 mod flow;
 mod leaf;
 mod out;
+mod rows;
 mod stage;
 mod unit;
 

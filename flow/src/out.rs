@@ -47,19 +47,23 @@ struct Emitted {
 
 /// The reused buffer behind [`Out`].
 pub(crate) struct Outbox {
+    /// As long as it ever was; what lies behind `used` is of earlier events.
     bytes: AlignedVec,
+    used: usize,
     value_len: Option<usize>,
     commands: Vec<Emitted>,
 }
 
 impl Outbox {
     pub(crate) fn new() -> Self {
-        Self { bytes: AlignedVec::with_capacity(1024), value_len: None, commands: Vec::with_capacity(4) }
+        let mut bytes = AlignedVec::new();
+        bytes.resize(1024, 0);
+        Self { bytes, used: 0, value_len: None, commands: Vec::with_capacity(4) }
     }
 
     #[inline]
     pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+        self.used = 0;
         self.value_len = None;
         self.commands.clear();
     }
@@ -81,18 +85,31 @@ impl Outbox {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.bytes.is_empty() && self.value_len.is_none()
+        self.used == 0 && self.value_len.is_none()
     }
 
     /// The digest of everything put out, or of nothing.
     #[inline]
     pub(crate) fn digest(&self, seed: u64) -> Digest {
-        Digest::of(seed ^ self.value_len.map_or(u64::MAX, |len| len as u64), &self.bytes)
+        Digest::of(seed ^ self.value_len.map_or(u64::MAX, |len| len as u64), &self.bytes[..self.used])
+    }
+
+    /// Makes room for `len` bytes at the next place of an archive, and returns that place; what lies between is
+    /// zero.
+    #[inline]
+    fn reserve(&mut self, len: usize) -> usize {
+        let start = self.used.next_multiple_of(16);
+        if self.bytes.len() < start + len {
+            self.bytes.resize((start + len).next_power_of_two(), 0);
+        }
+        if start > self.used {
+            self.bytes[self.used..start].fill(0);
+        }
+        start
     }
 
     /// Encodes behind what is there and returns where the archive begins and its length.
     fn encode<E: Event>(&mut self, value: &E) -> Result<(usize, usize), Reject> {
-        let start = self.bytes.len().next_multiple_of(16);
         let room = value.encoded_len_max();
         if room > OUTPUT_BYTES_MAX {
             return Err(Reject::new(format!(
@@ -100,9 +117,9 @@ impl Outbox {
                 E::NAME
             )));
         }
-        self.bytes.resize(start + room, 0);
-        let len = value.encode(&mut self.bytes[start..])?;
-        self.bytes.resize(start + len, 0);
+        let start = self.reserve(room);
+        let len = value.encode(&mut self.bytes[start..start + room])?;
+        self.used = start + len;
         Ok((start, len))
     }
 
@@ -123,8 +140,9 @@ impl Outbox {
                 "more than {COMMANDS_PER_EVENT_MAX} events emitted for one event"
             )));
         }
-        let start = self.bytes.len().next_multiple_of(16);
-        self.bytes.resize(start + 16, 0);
+        let start = self.reserve(16);
+        self.used = start + 16;
+        self.bytes[start..start + 16].fill(0);
         self.bytes[start..start + 8].copy_from_slice(&key.0.to_le_bytes());
         self.bytes[start + 8..start + 10].copy_from_slice(&kind.0.to_le_bytes());
         let (at, len) = self.encode(event)?;

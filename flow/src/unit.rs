@@ -23,6 +23,7 @@ use crate::contracts::Kinds;
 use crate::events::Rejected;
 use crate::flow::STAGES_MAX;
 use crate::out::{Command, Outbox};
+use crate::rows::{Row, Rows};
 use crate::stage::Stage;
 
 /// Which of how many shards a unit owns.
@@ -70,6 +71,20 @@ pub struct Unit {
     /// The place of each stage of the flow in this unit.
     pub(crate) places: [Option<u8>; STAGES_MAX],
     pub(crate) kinds: Arc<Kinds>,
+    /// Per shard it owns, where the states of keyed stages lie.
+    pub(crate) rows: Vec<Rows>,
+}
+
+/// Where the states of an event's key lie.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    shard: u32,
+    row: Row,
+}
+
+impl Spot {
+    /// Of a stage that is not keyed: it has one state.
+    const ONLY: Self = Self { shard: 0, row: Row(0) };
 }
 
 /// The index under which the rejection of an event is named among the commands of a stage.
@@ -86,11 +101,16 @@ impl Unit {
         for input in inputs {
             due |= self.fed[usize::from(input.from.0)];
         }
-        let mut sent = 0u64;
+        let (mut sent, mut known) = (0u64, None);
         while due != 0 {
             let place = due.trailing_zeros() as usize;
             due &= due - 1;
-            if self.run(place, sent, record, inputs, sink) {
+            let spot = if self.keyed >> place & 1 != 0 {
+                *known.get_or_insert_with(|| self.find(record.fields.key))
+            } else {
+                Spot::ONLY
+            };
+            if self.run(place, sent, spot, record, inputs, sink) {
                 sent |= 1 << place;
                 due |= self.stages[place].successors;
             }
@@ -123,9 +143,10 @@ impl Unit {
     /// shard; false when the unit has no such stage, or it is not an `S`.
     pub fn each_state<S: Stage>(&self, stage: &str, mut visit: impl FnMut(Key, &S::State)) -> bool {
         let Some(running) = self.stages.iter().find(|running| &*running.name == stage) else { return false };
-        running.cells.iter().all(|cell| match cell.states().downcast_ref::<Cell<S>>() {
+        running.cells.iter().enumerate().all(|(shard, cell)| match cell.states().downcast_ref::<Cell<S>>() {
             Some(cell) => {
-                cell.sorted().into_iter().for_each(|(key, state)| visit(key, state));
+                let keys = if running.keyed { self.rows[shard].keys() } else { &[Key::NONE] };
+                cell.sorted(keys).into_iter().for_each(|(key, state)| visit(key, state));
                 true
             }
             None => false,
@@ -140,12 +161,23 @@ impl Unit {
         }
     }
 
+    /// Where the states of a key lie.
+    #[inline]
+    fn find(&mut self, key: Key) -> Spot {
+        let shard = match self.shards {
+            Shards::All(count) if count > 1 => key.shard(count),
+            _ => 0,
+        };
+        Spot { shard, row: self.rows[shard as usize].of(key) }
+    }
+
     /// Runs one stage; true when it sent a value.
     #[inline]
     fn run(
         &mut self,
         place: usize,
         sent: u64,
+        spot: Spot,
         record: &Record<'_>,
         inputs: &[Input<'_>],
         sink: &mut impl Sink,
@@ -164,13 +196,10 @@ impl Unit {
                 seen.push(Input { from: *from, bytes });
             }
         }
-        let shard = match self.shards {
-            Shards::All(count) if *keyed => record.fields.key.shard(count) as usize,
-            _ => 0,
-        };
+        let key = if *keyed { record.fields.key } else { Key::NONE };
         let context = Context::new(record, &seen, &self.kinds);
         outbox.clear();
-        match cells[shard].apply(&context, outbox, &self.kinds) {
+        match cells[spot.shard as usize].apply(spot.row, key, &context, outbox, &self.kinds) {
             Ok(()) => {
                 for command in outbox.commands() {
                     sink.command(&fields_of(name, record, &command), command.payload);
