@@ -226,7 +226,7 @@ impl Rig {
         let (actors, feeds) = &mut self.flow;
         let last = Seq(self.next.0 - 1);
         while feeds.slowest() < last {
-            feeds.arm();
+            feeds.arm(Some(last));
             assert_eq!(actors.fault(), None, "the flow goes on");
             if feeds.slowest() < last {
                 std::thread::park();

@@ -78,8 +78,8 @@ impl Actors {
         let last_progress = ports.checkpoints.last().map(|last| last.leaves.clone()).unwrap_or_default();
         let board =
             Arc::new(Board::new(names, plan.reports(), settings.checkpoint_interval, ports.checkpoints));
-        let faults = Arc::new(Faults::default());
         let order = Arc::new(OrderBell::new(wake_order));
+        let faults = Arc::new(Faults::new(order.clone()));
         let durable = Arc::new(Watermark::default());
         durable.set(ports.recovered);
 

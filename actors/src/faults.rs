@@ -1,9 +1,10 @@
 //! What stops a flow for good.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use downbeat_flow::Mismatch;
 
+use crate::order::OrderBell;
 use crate::sync::{AtomicBool, Ordering};
 
 /// Why the flow cannot go on.
@@ -48,18 +49,23 @@ pub enum Fault {
 }
 
 /// Holds the first fault.
-#[derive(Default)]
 pub(crate) struct Faults {
     any: AtomicBool,
     first: Mutex<Option<Fault>>,
+    order: Arc<OrderBell>,
 }
 
 impl Faults {
-    /// Notes a fault; the first one stays.
+    pub(crate) fn new(order: Arc<OrderBell>) -> Self {
+        Self { any: AtomicBool::new(false), first: Mutex::new(None), order }
+    }
+
+    /// Notes a fault, and tells the sequencer thread; the first one stays.
     #[cold]
     pub(crate) fn note(&self, fault: Fault) {
         self.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(fault);
         self.any.store(true, Ordering::Release);
+        self.order.news();
     }
 
     /// The first fault.

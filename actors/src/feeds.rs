@@ -60,10 +60,18 @@ impl Feeds {
         cursors.min().unwrap_or(self.published)
     }
 
-    /// The sequencer thread is about to sleep: whatever moves among the actors after this wakes it. It looks
-    /// once more, and then sleeps.
-    pub fn arm(&self) {
-        self.order.arm();
+    /// The sequencer thread is about to sleep. It is woken when the slowest cursor is at `goal` ([`Seq::ZERO`]: when
+    /// anything moves, leaves included; `None`: whatever moves), and always when there is a checkpoint or a
+    /// fault. It looks once more after this, and then sleeps.
+    ///
+    /// A goal behind the last seq published is never reached.
+    pub fn arm(&self, goal: Option<Seq>) {
+        self.order.arm(goal.unwrap_or(OrderBell::NEVER));
+    }
+
+    /// The last seq published.
+    pub fn published(&self) -> Seq {
+        self.published
     }
 
     /// Takes in changes, and rings the workers that hold commands back because ingress was full.

@@ -137,6 +137,7 @@ impl Blueprint {
                 requests: self.requests[index].clone(),
                 faults: self.faults.clone(),
                 order: self.order.clone(),
+                last: place.to.is_empty(),
                 hops: self.hops.clone(),
                 values: Vec::with_capacity(64),
             };

@@ -105,7 +105,8 @@ impl LeafWorker {
             self.fail(error.to_string());
         }
         self.node.pass(self.position);
-        self.order.moved();
+        // The window does not wait for leaves; a shutdown does, for everything.
+        self.order.moved(Seq::ZERO);
         self.lanes.iter().flatten().for_each(LaneIn::relieve);
         progress
     }
@@ -114,7 +115,6 @@ impl LeafWorker {
     fn fail(&mut self, reason: String) {
         self.stopped = true;
         self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason });
-        self.order.moved();
     }
 
     /// The last seq whose values may leave: every upstream worker has passed it, and it is durable.

@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     pub(crate) requests: Arc<Requests>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
+    /// No worker comes after it, so it may be the slowest of its group.
+    pub(crate) last: bool,
     pub(crate) hops: Arc<Hops>,
     pub(crate) values: Vec<u128>,
     /// Whether events concern this worker of their own accord, or only when a token names them.
@@ -101,7 +103,9 @@ impl Worker {
         if self.position > start {
             self.out.publish(&self.node, self.position);
             self.out.flush(&self.node, &self.faults);
-            self.order.moved();
+            if self.last {
+                self.order.moved(self.position);
+            }
         }
         self.lanes.iter().for_each(LaneIn::relieve);
         self.report_if_asked();
@@ -235,7 +239,7 @@ impl Worker {
     #[cold]
     fn report(&mut self, seq: Seq) {
         self.board.report(seq, self.shard, &self.unit.sums());
-        self.order.moved();
+        self.order.news();
         self.reported = seq;
     }
 

@@ -38,6 +38,8 @@ pub(crate) struct Driver {
     pub(crate) batch_bytes_min: usize,
     /// Writes in flight at most.
     pub(crate) depth: usize,
+    /// Events by which the slowest cursor moves before a full window is looked at again.
+    pub(crate) window_step: u64,
     /// The slowest cursor when the order was last filled.
     pub(crate) filled_at: Seq,
     /// Batches that were appended and are not durable yet, while someone subscribes.
@@ -233,17 +235,31 @@ impl Driver {
         if for_input {
             self.sequencer.doorbell().arm();
         }
-        self.feeds.arm();
+        let goal = self.goal();
+        self.feeds.arm(goal);
         let moved = self.actors.has_checkpoints()
             || self.actors.fault().is_some()
             || (for_input && self.sequencer.has_input())
-            || (matches!(stopped, Stop::Window | Stop::Batches) && self.feeds.slowest() > self.filled_at)
+            || (goal.is_some_and(|goal| goal > Seq::ZERO && self.feeds.slowest() >= goal))
             || (self.shared.is_closing() && self.can_shut());
         if !moved {
             self.doze()?;
         }
         self.sequencer.doorbell().disarm();
         Ok(())
+    }
+
+    /// Up to where the slowest cursor has to move before there is something to do: to give places to a handful of
+    /// events for every turn of a worker would cost more than the events.
+    fn goal(&self) -> Option<Seq> {
+        if self.shared.is_closing() {
+            return Some(Seq::ZERO);
+        }
+        // What was published is what cursors can reach.
+        let published = self.feeds.published();
+        let waits = matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches);
+        let enough = Seq(self.filled_at.0 + self.window_step);
+        (waits && self.filled_at < published).then(|| enough.min(published))
     }
 
     /// Waits, and writes the heartbeat that an idle log is due.

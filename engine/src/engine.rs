@@ -281,6 +281,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         flow: name,
         batch_bytes_min: options.batch_bytes_min,
         depth: log_options.depth,
+        window_step: (options.order.window_events / 8).max(1),
         filled_at: last_seq,
         unpublished: VecDeque::new(),
         unlogged: VecDeque::new(),

@@ -226,7 +226,7 @@ impl Rig {
         let last = self.last();
         actors.durable(last);
         loop {
-            feeds.arm();
+            feeds.arm(Some(Seq::ZERO));
             feeds.service();
             if actors.is_quiet(last) || actors.fault().is_some() {
                 return;
@@ -346,7 +346,7 @@ pub fn digests(rig: &Rig, actors: &Actors, feeds: &mut Feeds) -> Vec<StageDigest
     actors.ask_checkpoint(rig.last());
     let mut found = Vec::new();
     while found.is_empty() {
-        feeds.arm();
+        feeds.arm(Some(Seq::ZERO));
         found = actors.checkpoints().into_iter().filter(|sums| sums.seq == rig.last()).collect();
         if found.is_empty() {
             rig.wait();
