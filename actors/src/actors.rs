@@ -23,6 +23,7 @@ use crate::ports::Ports;
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::sync::Ordering;
+use crate::wait::Wait;
 
 /// A flow that runs on actors.
 pub struct Actors {
@@ -84,9 +85,12 @@ impl Actors {
         durable.set(ports.recovered);
 
         let hosts = (0..settings.threads.max(1))
-            .map(|index| Host::start(format!("downbeat-flow-{index}")))
+            .map(|index| {
+                let core = settings.first_core.map(|first| first + index);
+                Host::start(format!("downbeat-flow-{index}"), settings.wait, core)
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        let leaf_host = Host::start("downbeat-leaves".to_owned())?;
+        let leaf_host = Host::start("downbeat-leaves".to_owned(), Wait::Park, None)?;
         let (crashes, crashed) = bounded(1024);
         let conductor = leaf_host.conductor(crashes)?;
 

@@ -9,21 +9,35 @@ use crate::sync::{AtomicBool, Ordering};
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
+/// How the consumer behind a bell is called.
+struct Line {
+    /// True when the consumer's thread will see the ring by itself.
+    will_see: Box<dyn Fn() -> bool + Send + Sync>,
+    call: Wake,
+}
+
 /// Wakes one consumer, once for any number of rings until it answers.
 pub(crate) struct Doorbell {
     rung: AtomicBool,
-    wake: OnceLock<Wake>,
+    /// It was called by its own thread and has not answered.
+    called: AtomicBool,
+    line: OnceLock<Line>,
 }
 
 impl Doorbell {
     /// A bell that is silent until [`Doorbell::connect`].
     pub(crate) fn new() -> Self {
-        Self { rung: AtomicBool::new(false), wake: OnceLock::new() }
+        Self { rung: AtomicBool::new(false), called: AtomicBool::new(false), line: OnceLock::new() }
     }
 
-    /// Says how the consumer is woken, and rings once: whatever was published before is seen.
-    pub(crate) fn connect(&self, wake: impl Fn() + Send + Sync + 'static) {
-        if self.wake.set(Box::new(wake)).is_ok() {
+    /// Says how the consumer is called, and when it need not be, since its thread looks at the bell. Rings once:
+    /// whatever was published before is seen.
+    pub(crate) fn connect(
+        &self,
+        will_see: impl Fn() -> bool + Send + Sync + 'static,
+        call: impl Fn() + Send + Sync + 'static,
+    ) {
+        if self.line.set(Line { will_see: Box::new(will_see), call: Box::new(call) }).is_ok() {
             self.rung.store(false, Ordering::Release);
             self.ring();
         }
@@ -35,15 +49,28 @@ impl Doorbell {
         // AcqRel: the release half puts what was published before the swap that the consumer will read; the
         // acquire half keeps a ring that finds the bell already rung behind the consumer's answer.
         if !self.rung.swap(true, Ordering::AcqRel)
-            && let Some(wake) = self.wake.get()
+            && let Some(line) = self.line.get()
+            && !(line.will_see)()
         {
-            wake();
+            (line.call)();
         }
+    }
+
+    /// For the consumer's own thread, which looks at the bell: calls the consumer if it was rung, once until it
+    /// answers.
+    #[inline]
+    pub(crate) fn call_if_rung(&self) -> bool {
+        let rung = self.rung.load(Ordering::Acquire) && !self.called.swap(true, Ordering::Relaxed);
+        if rung && let Some(line) = self.line.get() {
+            (line.call)();
+        }
+        rung
     }
 
     /// Answers, before looking. A swap, not a store: a store could be passed by a concurrent ring.
     #[inline]
     pub(crate) fn answer(&self) {
+        self.called.store(false, Ordering::Relaxed);
         self.rung.swap(false, Ordering::AcqRel);
     }
 }

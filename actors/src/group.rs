@@ -141,7 +141,9 @@ impl Blueprint {
                 hops: self.hops.clone(),
                 values: Vec::with_capacity(64),
             };
-            let host = place.shard as usize % hosts.len();
+            // Shards go side by side; with fewer of them than threads, so do stages.
+            let enough = self.plan.shards as usize >= hosts.len();
+            let host = if enough { place.shard as usize } else { index } % hosts.len();
             actors.push((host, hosts[host].spawn(worker, conductor)?));
             let source = place.from.is_empty();
             feeds.push(Feed { batches, node: node.clone(), group, source, floor: Seq::ZERO });

@@ -25,6 +25,7 @@ use crate::lane::{LaneIn, LaneOut, lane, value_bytes};
 use crate::node::Node;
 use crate::settings::Settings;
 use crate::sync::{AtomicU64, Ordering};
+use crate::wait::Wait;
 use crate::worker::{BUDGET, Progress};
 
 /// The events that tokens name: one batch, gone through again and again, as seqs that never end.
@@ -200,7 +201,7 @@ impl Chain {
         let form = Form { value_bytes, read };
         assert!(hosts.len() > 1 && !batch.is_empty(), "{} actors, {} events", hosts.len(), batch.count());
         let placement = hosts;
-        let (hosts, conductor) = start_hosts(placement)?;
+        let (hosts, conductor) = start_hosts(placement, Wait::Park)?;
         let nodes: Vec<Arc<Node>> = placement.iter().map(|_| Arc::new(Node::new())).collect();
         let goal = Arc::new(AtomicU64::new(0));
         let (done, wait) = sync_channel(1);
@@ -331,8 +332,17 @@ impl Pair {
     ///
     /// When threads or actors cannot be started.
     pub fn start(hosts: [usize; 2], batch: &Arc<Batch>) -> Result<Self, StartError> {
+        Self::start_waiting(hosts, batch, Wait::Park)
+    }
+
+    /// Starts both, on threads that wait as `wait` says.
+    ///
+    /// # Errors
+    ///
+    /// When threads or actors cannot be started.
+    pub fn start_waiting(hosts: [usize; 2], batch: &Arc<Batch>, wait: Wait) -> Result<Self, StartError> {
         let placement = hosts;
-        let (hosts, conductor) = start_hosts(&placement)?;
+        let (hosts, conductor) = start_hosts(&placement, wait)?;
         let (first, second) = (Arc::new(Node::new()), Arc::new(Node::new()));
         let (there_out, there_in) = lane(lane_bytes(), 1, &first, &second);
         let (back_out, back_in) = lane(lane_bytes(), 1, &second, &first);
@@ -400,10 +410,10 @@ fn relay(
 }
 
 /// As many threads as `placement` names; the last one carries the conductor too.
-fn start_hosts(placement: &[usize]) -> Result<(Vec<Host>, ActorCell), StartError> {
+fn start_hosts(placement: &[usize], wait: Wait) -> Result<(Vec<Host>, ActorCell), StartError> {
     let count = placement.iter().max().map_or(1, |last| last + 1);
     let hosts = (0..count)
-        .map(|index| Host::start(format!("downbeat-hop-{index}")))
+        .map(|index| Host::start(format!("downbeat-hop-{index}"), wait, None))
         .collect::<Result<Vec<_>, _>>()?;
     let (crashes, _) = crossbeam::channel::bounded(1);
     let conductor = hosts[count - 1].conductor(crashes)?;
@@ -446,8 +456,11 @@ mod tests {
 
     #[test]
     fn every_round_trip_is_timed() {
-        for placement in [[0, 0], [0, 1]] {
-            let mut pair = Pair::start(placement, &batch()).unwrap();
+        let spin = Wait::Spin(Duration::from_micros(50));
+        for (placement, wait) in
+            [([0, 0], Wait::Park), ([0, 1], Wait::Park), ([0, 1], Wait::Poll), ([0, 1], spin)]
+        {
+            let mut pair = Pair::start_waiting(placement, &batch(), wait).unwrap();
             for rounds in [1, 300] {
                 assert_eq!(pair.run(rounds).len() as u64, rounds);
             }

@@ -13,6 +13,9 @@ use tokio::sync::Notify;
 
 use crate::leaf::LeafWorker;
 use crate::node::Node;
+use crate::pin::pin;
+use crate::poller::Poller;
+use crate::wait::Wait;
 use crate::worker::{Progress, Worker};
 
 /// The one message: look at your lanes.
@@ -48,7 +51,10 @@ impl Pump for LeafWorker {
 }
 
 /// The ractor actor around a [`Pump`].
-struct Pumping<P>(std::marker::PhantomData<fn() -> P>);
+struct Pumping<P> {
+    poller: Arc<Poller>,
+    pump: std::marker::PhantomData<fn() -> P>,
+}
 
 impl<P: Pump> Actor for Pumping<P> {
     type Msg = Ring;
@@ -60,6 +66,7 @@ impl<P: Pump> Actor for Pumping<P> {
     }
 
     async fn handle(&self, _: ActorRef<Ring>, _: Ring, pump: &mut P) -> Result<(), ActorProcessingErr> {
+        self.poller.resume();
         pump.node().bell.answer();
         if pump.pump() == Progress::More {
             pump.node().bell.ring();
@@ -96,23 +103,35 @@ impl Actor for Conductor {
     }
 }
 
+/// Tasks that a thread which looks for work runs between two looks at timers and sockets.
+const EVENT_INTERVAL: u32 = 1_024;
+
 /// One thread that carries actors.
 pub(crate) struct Host {
     handle: Handle,
+    poller: Arc<Poller>,
     stop: Arc<Notify>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Host {
-    /// Starts a thread named `name`.
-    pub(crate) fn start(name: String) -> std::io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    /// Starts a thread named `name` that waits as `wait` says, on `core` if one is given.
+    pub(crate) fn start(name: String, wait: Wait, core: Option<usize>) -> std::io::Result<Self> {
+        let mut builder = Builder::new_current_thread();
+        if wait != Wait::Park {
+            // Between two looks at timers and sockets, of which there are none.
+            builder.event_interval(EVENT_INTERVAL);
+        }
+        let runtime = builder.enable_all().build()?;
         let (handle, stop) = (runtime.handle().clone(), Arc::new(Notify::new()));
-        let stopped = stop.clone();
-        let thread = std::thread::Builder::new()
-            .name(name)
-            .spawn(move || runtime.block_on(async move { stopped.notified().await }))?;
-        Ok(Self { handle, stop, thread: Some(thread) })
+        let (stopped, poller) = (stop.clone(), Arc::new(Poller::new(wait)));
+        let looking = poller.clone();
+        handle.spawn(async move { looking.run().await });
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            pin(core);
+            runtime.block_on(async move { stopped.notified().await });
+        })?;
+        Ok(Self { handle, poller, stop, thread: Some(thread) })
     }
 
     /// Starts the actor that watches over all others.
@@ -125,12 +144,15 @@ impl Host {
     pub(crate) fn spawn<P: Pump>(&self, pump: P, conductor: &ActorCell) -> Result<ActorCell, SpawnErr> {
         let node = pump.node().clone();
         let conductor = conductor.clone();
-        let pumping = Pumping(std::marker::PhantomData);
+        let pumping = Pumping { poller: self.poller.clone(), pump: std::marker::PhantomData };
         let spawned = self.run(async move { Actor::spawn_linked(None, pumping, pump, conductor).await });
         let (actor, _) = spawned?;
         let cell = actor.get_cell();
+        self.poller.watch(&node);
+        let looking = self.poller.looking.clone();
+        let will_see = move || looking.will_see();
         // An actor that is gone needs no wake-up; the error also is not safe to keep.
-        node.bell.connect(move || {
+        node.bell.connect(will_see, move || {
             let _: bool = actor.cast(Ring).is_ok();
         });
         Ok(cell)

@@ -20,9 +20,12 @@ fn model(handle: fn(&Model) -> u64) {
         let mailbox = Arc::new(AtomicU64::new(0));
         let bell = Doorbell::new();
         let posts = mailbox.clone();
-        bell.connect(move || {
-            posts.fetch_add(1, Ordering::AcqRel);
-        });
+        bell.connect(
+            || false,
+            move || {
+                posts.fetch_add(1, Ordering::AcqRel);
+            },
+        );
         let shared = Arc::new(Model { bell, lane: AtomicU64::new(0), mailbox });
         let producers: Vec<_> = (0..2)
             .map(|_| {
@@ -83,7 +86,7 @@ fn loom_a_bell_that_is_connected_late_rings_for_what_was_published_before() {
             })
         };
         let wake = woken.clone();
-        shared.0.connect(move || wake.store(true, Ordering::Release));
+        shared.0.connect(|| false, move || wake.store(true, Ordering::Release));
         producer.join().unwrap();
         assert!(woken.load(Ordering::Acquire));
     });

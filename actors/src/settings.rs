@@ -1,5 +1,7 @@
 //! How a flow is spread over actors and threads. None of it changes a result.
 
+use crate::wait::Wait;
+
 /// Settings of the actors; a restart may change any of them.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -8,6 +10,11 @@ pub struct Settings {
     /// Threads that run stages, each with a runtime of its own. Default 1: one core for the order, one for the
     /// flow.
     pub threads: usize,
+    /// What the threads that run stages do when there is nothing to do. Default: sleep.
+    pub wait: Wait,
+    /// The core of the first of these threads; the others get those after it. Default `None`: wherever the system
+    /// puts them.
+    pub first_core: Option<usize>,
     /// Bytes a lane holds, of tokens (16 bytes each) and values. Default 128 KiB; never less than the most that
     /// one event may send, which is a little over 64 KiB a stage.
     pub lane_bytes: usize,
@@ -27,6 +34,8 @@ impl Default for Settings {
         Self {
             shards: 1,
             threads: 1,
+            wait: Wait::Park,
+            first_core: None,
             lane_bytes: 128 * 1024,
             batches: 64,
             checkpoint_interval: 65_536,

@@ -2,8 +2,10 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Recorder, Rig, digests, flow, kinds, moved, serial, start};
-use downbeat_actors::Settings;
+use downbeat_actors::{Settings, Wait};
 use downbeat_record::{Checkpoint, Seq};
 
 fn traffic(count: u64) -> Vec<(downbeat_record::Fields, Vec<u8>)> {
@@ -26,10 +28,11 @@ fn run(
     threads: usize,
     batch: usize,
     lane_bytes: usize,
+    wait: Wait,
 ) -> (Vec<downbeat_record::StageDigest>, Seq) {
     let rig = Rig::new();
     let recorder = Recorder::default();
-    let settings = Settings { shards, threads, lane_bytes, ..Settings::default() };
+    let settings = Settings { shards, threads, lane_bytes, wait, ..Settings::default() };
     let (actors, mut feeds) = start(&rig, flow(recorder.clone()), settings, Vec::new());
     // Every input first, so that the log is the same whatever the timing; commands follow.
     for chunk in traffic(3_000).chunks(batch) {
@@ -53,11 +56,24 @@ fn run(
 
 #[test]
 fn shards_threads_batches_and_lanes_do_not_change_a_digest() {
-    let reference = run(1, 1, 500, 1 << 20);
+    let reference = run(1, 1, 500, 1 << 20, Wait::Park);
     for (shards, threads, batch, lane) in
         [(1, 2, 1, 0), (2, 1, 100, 1 << 20), (2, 2, 33, 1 << 18), (8, 2, 500, 0), (8, 1, 7, 1 << 19)]
     {
-        assert_eq!(run(shards, threads, batch, lane), reference, "{shards}/{threads}/{batch}/{lane}");
+        assert_eq!(
+            run(shards, threads, batch, lane, Wait::Park),
+            reference,
+            "{shards}/{threads}/{batch}/{lane}"
+        );
+    }
+}
+
+#[test]
+fn however_threads_wait_the_digests_are_the_same() {
+    let reference = run(1, 1, 500, 0, Wait::Park);
+    let brief = Wait::Spin(Duration::from_micros(20));
+    for (shards, threads, wait) in [(1, 1, Wait::Poll), (2, 2, Wait::Poll), (1, 2, brief), (2, 2, brief)] {
+        assert_eq!(run(shards, threads, 100, 0, wait), reference, "{shards}/{threads}/{wait:?}");
     }
 }
 

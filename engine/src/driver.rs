@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use downbeat_actors::{Actors, Feeds};
+use downbeat_actors::{Actors, Feeds, Wait};
 use downbeat_record::{Batch, BatchKind, Checkpoint, Seq};
 use downbeat_sequencer::{Cause, Clock, Ingress, Sequencer, Stop, SystemClock};
 use downbeat_wal::{Log, NotReady};
@@ -36,6 +36,9 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     pub(crate) flow: String,
     pub(crate) batch_bytes_min: usize,
+    /// What the thread does when there is nothing to do, and since when there is nothing.
+    pub(crate) wait: Wait,
+    pub(crate) idle_since: Option<Instant>,
     /// Writes in flight at most.
     pub(crate) depth: usize,
     /// Events by which the slowest cursor moves before a full window is looked at again.
@@ -98,7 +101,9 @@ impl Driver {
             if self.shared.is_closing() && self.shut()? {
                 return Ok(());
             }
-            if !busy {
+            if busy {
+                self.idle_since = None;
+            } else if !self.looks_again() {
                 self.sleep()?;
             }
         }
@@ -224,6 +229,18 @@ impl Driver {
             }
         }
         Ok(false)
+    }
+
+    /// True when the thread is to look for work once more instead of sleeping.
+    fn looks_again(&mut self) -> bool {
+        if self.wait == Wait::Park || self.log.unsettled() > 0 {
+            return false;
+        }
+        let again = self.wait.looks_again(*self.idle_since.get_or_insert_with(Instant::now));
+        if again {
+            std::hint::spin_loop();
+        }
+        again && self.log.heartbeat_due().is_none_or(|due| due > Instant::now())
     }
 
     /// Sleeps until the disk, a producer or an actor has news.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus};
+use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus, pin};
 use downbeat_flow::{Flow, Stage};
 use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
@@ -236,6 +236,7 @@ impl std::fmt::Debug for Engine {
 
 /// Opens the log, recovers, starts the actors: everything but the sequencer's rounds.
 fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
+    let pinned = pin(options.core);
     let mut recovery = Recovery::new(&options.order);
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
     let (mut log, recovered) = Log::open(&log_options, |batch| recovery.visit(batch)).map_err(open_error)?;
@@ -280,6 +281,8 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         shared: shared.clone(),
         flow: name,
         batch_bytes_min: options.batch_bytes_min,
+        wait: options.wait,
+        idle_since: None,
         depth: log_options.depth,
         window_step: (options.order.window_events / 8).max(1),
         filled_at: last_seq,
@@ -290,13 +293,19 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         checkpoints: 0,
         phase: Phase::Open,
     };
+    let mut notices = recovered.notices;
+    if !pinned {
+        notices.push(
+            "the thread that orders could not be kept on one core: the system does not allow it".to_owned(),
+        );
+    }
     let opened = Opened {
         log_id: recovered.log_id,
         epoch: recovered.epoch,
         last_seq,
         backend: recovered.backend,
         cut: recovered.cut,
-        notices: recovered.notices,
+        notices,
     };
     Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, log: log_options }))
 }

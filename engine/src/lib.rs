@@ -43,7 +43,7 @@ mod submit;
 mod subscribe;
 mod tail;
 
-pub use downbeat_actors::{HopLatency, WorkerStatus};
+pub use downbeat_actors::{HopLatency, Wait, WorkerStatus};
 pub use downbeat_flow::{
     Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, Rejected, Stage,
     State,
@@ -57,6 +57,6 @@ pub use downbeat_wal::{Backend, BackendChoice, probe};
 pub use engine::{Engine, Opened};
 pub use error::{Error, ErrorKind};
 pub use metrics::Metrics;
-pub use options::Options;
+pub use options::{Mode, Options};
 pub use submit::{Submission, Submitting};
 pub use subscribe::{Subscribed, Subscription};

@@ -1,7 +1,9 @@
 //! How an engine is opened: where its log is, how much it may hold, how its flow is spread.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use downbeat_actors::Wait;
 use downbeat_flow::EventType;
 use downbeat_record::Event;
 
@@ -17,7 +19,26 @@ pub struct Options {
     /// A batch is handed to the disk while others are being written once it holds this many bytes; with nothing
     /// being written, at once. Default 64 KiB.
     pub batch_bytes_min: usize,
+    /// What the thread that orders does when there is nothing to do. While a write is on its way to the disk it
+    /// sleeps in any case: on a machine with few cores, the kernel needs one to complete it. Default: sleep.
+    pub wait: Wait,
+    /// The core of the thread that orders. Default `None`: wherever the system puts it.
+    pub core: Option<usize>,
     pub(crate) events: Vec<EventType>,
+}
+
+/// What an engine spends in order to be fast. None of it changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Threads sleep when there is nothing to do, and share the cores with whatever else runs. The default.
+    Shared,
+    /// Threads look for work for 50 µs before they sleep, and batches grow to 128 KiB before they are handed over
+    /// while others are being written: fewer wake-ups and fewer writes, for a little delay.
+    Throughput,
+    /// The thread that orders and those that run stages never sleep while they could have work, and each has a core
+    /// of its own: the first cores that the process may use, in this order. That takes these cores whole, so it
+    /// is for machines that have one more than that for the kernel and one for producers.
+    Latency,
 }
 
 impl Options {
@@ -28,6 +49,8 @@ impl Options {
             order: downbeat_sequencer::Settings::default(),
             actors: downbeat_actors::Settings::default(),
             batch_bytes_min: 64 * 1024,
+            wait: Wait::Park,
+            core: None,
             events: Vec::new(),
         }
     }
@@ -50,6 +73,21 @@ impl Options {
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.actors.threads = threads;
+        self
+    }
+
+    /// Sets what `mode` stands for: how threads wait, where they run, and when a batch is worth a write. Whatever
+    /// of it does not suit can be changed afterwards.
+    #[must_use]
+    pub fn mode(mut self, mode: Mode) -> Self {
+        let (wait, core, batch_bytes_min) = match mode {
+            Mode::Shared => (Wait::Park, None, 64 * 1024),
+            Mode::Throughput => (Wait::Spin(Duration::from_micros(50)), None, 128 * 1024),
+            Mode::Latency => (Wait::Poll, Some(0), 16 * 1024),
+        };
+        (self.wait, self.actors.wait) = (wait, wait);
+        (self.core, self.actors.first_core) = (core, core.map(|core| core + 1));
+        self.batch_bytes_min = batch_bytes_min;
         self
     }
 

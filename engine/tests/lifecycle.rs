@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Count, Moved, Notes, flow, open, options, reached, total};
-use downbeat::{Ack, Engine, ErrorKind, Event, IdempotencyKey, Key, Seq};
+use downbeat::{Ack, Engine, ErrorKind, Event, IdempotencyKey, Key, Mode, Seq};
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_close_and_after_a_drop() {
@@ -21,6 +21,24 @@ fn what_was_acknowledged_is_there_after_a_close_and_after_a_drop() {
         if round % 2 == 0 {
             engine.close().unwrap();
         }
+    }
+}
+
+#[test]
+fn in_every_mode_what_was_acknowledged_is_there_and_states_are_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut expected = 0;
+    for mode in [Mode::Shared, Mode::Throughput, Mode::Latency, Mode::Shared] {
+        // Digests are compared at every opening, so each mode is held to what the one before has logged.
+        let engine =
+            Engine::open(options(dir.path()).mode(mode), flow(Count::default(), Notes::default())).unwrap();
+        assert_eq!(total(&engine), expected, "opened in mode {mode:?}");
+        for n in 0..100 {
+            engine.submit(&Moved { cents: 30 }).key(Key(n % 5 + 1)).wait().unwrap();
+            expected += 30;
+        }
+        assert_eq!(total(&engine), expected, "{mode:?}");
+        engine.close().unwrap();
     }
 }
 
