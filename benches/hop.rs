@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 use downbeat_actors::hop::{Chain, Pair, Read};
 use downbeat_actors::{Actors, CommandRefused, Commands, Feeds, History, HistoryError, Ports, Settings};
 use downbeat_benches::allocations::{Counting, allocations};
+use downbeat_benches::cells::hop::{
+    ALL_CROSSING, ONE_CROSSING, ONE_THREAD, STAGES, halves, hops, messages, segment,
+};
 use downbeat_benches::flow::{Posted, Spread, fields, five, kinds};
 use downbeat_benches::latency::Latencies;
 use downbeat_benches::plain::{Plain, PlainPair};
@@ -23,15 +26,6 @@ use downbeat_record::{Batch, BatchNo, Epoch, Event, Fields, Root, Seq, Stamp, Ti
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Stages of a chain.
-const STAGES: usize = 5;
-/// The source and five relays, on one thread.
-const ONE_THREAD: [usize; 6] = [0; 6];
-/// One hop of five goes from thread to thread.
-const ONE_CROSSING: [usize; 6] = [0, 0, 0, 1, 1, 1];
-/// Every hop goes from thread to thread.
-const ALL_CROSSING: [usize; 6] = [0, 1, 0, 1, 0, 1];
 
 fn main() {
     let run = Run::start("hop");
@@ -45,26 +39,8 @@ fn main() {
     record(&run, &batch);
 }
 
-/// 64 KiB of events of 64 bytes.
-fn segment() -> Arc<Batch> {
-    let mut batch = Batch::with_capacity(64 << 10, 0);
-    let mut time = 0;
-    while batch.push(&Fields::default(), Timestamp(time + 1), &[7; 64]).is_ok() {
-        time += 1;
-    }
-    Arc::new(batch)
-}
-
 fn chain(placement: &[usize], batch: &Arc<Batch>, value_bytes: usize) -> Chain {
     Chain::start(placement, batch, value_bytes, Read::Touch).expect("the actors start")
-}
-
-fn hops(chain: &mut Chain, tokens: u64) -> Sample {
-    Sample::new(tokens * chain.hops(), chain.run(tokens))
-}
-
-fn messages(plain: &mut Plain, tokens: u64) -> Sample {
-    Sample::new(tokens * plain.stages(), plain.run(tokens))
 }
 
 /// Full load, per token and hop.
@@ -134,12 +110,7 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
         let times =
             [lanes.run(rounds), parked.run(few), peers.run(rounds as usize), hub.run(rounds as usize)];
         for ((all, medians), times) in all.iter_mut().zip(&mut medians).zip(times) {
-            let mut these = Latencies::default();
-            // What was cold is not asked for.
-            times
-                .iter()
-                .skip(times.len() / 10)
-                .for_each(|ns| these.add(Duration::from_nanos(u64::from(ns / 2))));
+            let these = halves(&times);
             medians.push(these.at(0.5));
             all.merge(&these);
         }

@@ -9,15 +9,12 @@
 //! settings that ship, where segments are zero-filled at a paced rate while the log is written.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use downbeat_benches::cells::log::{self, Segments, Stream};
 use downbeat_benches::disk::RawDisk;
 use downbeat_benches::run::bench;
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
-use downbeat_record::{Batch, Fields, Timestamp};
-use downbeat_wal::{Log, Options};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
@@ -25,8 +22,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Writes in flight.
 const DEPTH: usize = 8;
-/// Batches that go round.
-const BATCHES: u16 = 16;
 
 fn main() {
     let run = Run::start("wal_append");
@@ -65,58 +60,15 @@ fn main() {
     record(&run, scratch.path(), bytes);
 }
 
-/// Which segments the log finds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Segments {
-    /// All that it will need are there.
-    Ready,
-    /// Two, and more as they are made.
-    Shipped,
-}
-
 fn bare(raw: &RawDisk, piece: usize) -> Sample {
     let time = raw.overwrite(piece, 4).expect("the disk writes");
     Sample { bytes: raw.bytes(), ..Sample::new(raw.bytes() / piece as u64, time) }
 }
 
-/// Opens a new log and writes `bytes` to it, as a sequencer does: batches are filled again as they come back.
+/// The log as `downbeat bench` writes it.
 fn stream(dir: &Path, batch_bytes: usize, bytes: u64, segments: Segments) -> Sample {
-    // It is not there the first time.
-    let _ = std::fs::remove_dir_all(dir);
-    let mut options = Options { batch_bytes, depth: DEPTH, ..Options::new(dir) };
-    if segments == Segments::Ready {
-        options.spare_segments = (bytes / options.segment_bytes) as usize + 2;
-        options.zero_fill_bytes_per_second = u64::MAX >> 20;
-    }
-    let (mut log, _) = Log::open(&options, |_| Ok(())).expect("a new log opens");
-    let mut batches: Vec<_> =
-        (0..BATCHES).map(|index| Arc::new(Batch::with_capacity(batch_bytes, index))).collect();
-    log.register(&batches);
-    while log.spare_segments() < options.spare_segments {
-        log.wait(Some(Duration::from_millis(100))).expect("segments are made");
-    }
-    let (mut written, mut events, mut slot, mut time) = (0, 0, 0, 1);
-    let begun = Instant::now();
-    while written < bytes {
-        log.poll().expect("the log goes on");
-        let free = Arc::get_mut(&mut batches[slot]);
-        let Some(batch) = free.filter(|_| log.in_flight() < DEPTH && log.ready().is_ok()) else {
-            log.wait(None).expect("the log goes on");
-            continue;
-        };
-        batch.open(log.next_seq());
-        while batch.push(&Fields::default(), Timestamp(time), &[0x5a; 64]).is_ok() {
-            time += 1;
-        }
-        events += u64::from(batch.count());
-        written += batch.padded_len() as u64;
-        log.append(&mut batches[slot]).expect("there is room");
-        slot = (slot + 1) % batches.len();
-    }
-    let durable = log.drain().expect("everything becomes durable");
-    let sample = Sample { bytes: written, ..Sample::new(events, begun.elapsed()) };
-    assert_eq!(durable.seq.0, events, "every event is durable");
-    sample
+    let how = Stream { batch_bytes, depth: DEPTH, bytes, segments };
+    log::stream(dir, how).expect("a new log opens and goes on")
 }
 
 /// The same cells for criterion.

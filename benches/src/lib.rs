@@ -23,5 +23,7 @@ pub mod audit;
 pub mod flow;
 pub mod plain;
 
+pub mod cells;
+
 pub use run::{Run, Scale};
 pub use table::{Sample, Table};

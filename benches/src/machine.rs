@@ -11,14 +11,18 @@ use crate::checkout;
 
 /// What a report says about its machine.
 pub struct Machine {
-    cpu: String,
-    cores: usize,
-    kernel: String,
+    /// The processor.
+    pub cpu: String,
+    /// Its cores, as far as this process may use them.
+    pub cores: usize,
+    /// The release of Linux.
+    pub kernel: String,
     disk: String,
     build: String,
     /// Of the tree as it is, when that is another one.
     checkout: Option<String>,
-    load: String,
+    /// How busy it was.
+    pub load: String,
 }
 
 impl Machine {

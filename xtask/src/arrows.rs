@@ -32,7 +32,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
         &["downbeat-record", "downbeat-sequencer", "downbeat-wal", "downbeat-flow", "downbeat-actors"],
     ),
     ("downbeat-audit", &["downbeat-record", "downbeat-flow", "downbeat-wal"]),
-    ("downbeat-cli", &["downbeat", "downbeat-audit", "downbeat-example-loan"]),
+    ("downbeat-cli", &["downbeat", "downbeat-audit", "downbeat-benches", "downbeat-example-loan"]),
 ];
 
 /// Packages that may import any of ours.
