@@ -69,7 +69,12 @@ pub fn measure(
     Ok(Measured {
         format: measured::FORMAT.to_owned(),
         version: measured::VERSION,
-        run: RunStamp { seconds: bench.elapsed().as_secs_f64(), others: load.others_since(), ..called },
+        run: RunStamp {
+            seconds: bench.elapsed().as_secs_f64(),
+            others: load.others_since(),
+            written_bytes: stamp::written_bytes(),
+            ..called
+        },
         machine: stamp.machine,
         build: stamp.build,
         floor,

@@ -19,6 +19,8 @@ pub struct RunStamp {
     /// The share of all cores that others used meanwhile, 0 to 1; what the kernel did for this process on threads of
     /// its own is counted with them.
     pub others: f64,
+    /// What it wrote to the disk, zeros that fill segments included, in bytes.
+    pub written_bytes: Option<u64>,
     /// The command line.
     pub command: String,
     /// `full`, `quick`, or `test`, which says nothing about speed.
@@ -104,6 +106,12 @@ impl Stamp {
         let build = BuildStamp { version, commit, compiler, optimised: !cfg!(debug_assertions), allocator };
         Ok(Self { machine, build })
     }
+}
+
+/// What this process has written to disks so far.
+pub(crate) fn written_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/io").ok()?;
+    text.lines().find_map(|line| line.strip_prefix("write_bytes:")?.trim().parse().ok())
 }
 
 /// The three averages, without what follows them.

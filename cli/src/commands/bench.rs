@@ -132,11 +132,10 @@ fn place(dir: &Path, scale: Scale) -> Result<TempDir, Failure> {
     Ok(place)
 }
 
-/// The words of the system; the path that `tempfile` adds is one that nobody gave.
+/// The words of the system, without the path that `tempfile` adds: it is one that nobody gave.
 fn without_path(error: &io::Error) -> String {
-    error
-        .raw_os_error()
-        .map_or_else(|| error.kind().to_string(), |code| io::Error::from_raw_os_error(code).to_string())
+    let text = error.to_string();
+    text.split(" at path ").next().unwrap_or_default().to_owned()
 }
 
 fn measured(
@@ -150,6 +149,7 @@ fn measured(
         date: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
         seconds: 0.0,
         others: 0.0,
+        written_bytes: None,
         command: command(),
         scale: match scale {
             Scale::Test => "test",
@@ -274,7 +274,7 @@ fn line(row: &Row, answer: &Answer, beside: Option<&Answer>) -> String {
         (None, Some((times, called))) => format!("{} {called}", ratio(times)),
         (None, None) => String::new(),
     };
-    format!("  {:<35}{median:>9}  {spread:<17}{last}", row.name).trim_end().to_owned()
+    format!(" {:<30} {median:>9}  {spread:<18} {last}", row.name).trim_end().to_owned()
 }
 
 /// A row whose value may need more than one line.

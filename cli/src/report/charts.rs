@@ -81,14 +81,14 @@ pub(crate) const SECTIONS: [Section; 5] = [
                     &[16384.0, 32768.0, 65536.0, 131072.0, 262144.0, 524288.0, 1048576.0],
                     Written::Bytes,
                 ),
-                span: (1e8, 1e10),
+                span: (1e7, 1e10),
                 unit: Unit::BytesPerSecond,
             },
             Chart {
                 id: "log.depth",
                 title: "Over writes in flight, segments ready",
                 form: Form::Lines("writes in flight", &[1.0, 2.0, 4.0, 8.0, 16.0], Written::Count),
-                span: (1e8, 1e10),
+                span: (1e7, 1e10),
                 unit: Unit::BytesPerSecond,
             },
         ],
@@ -141,7 +141,8 @@ pub(crate) const SECTIONS: [Section; 5] = [
         id: "scaling",
         title: "Scaling",
         about: "A chain of stages, end to end as above, one thing varied at a time; the others stay at 4 producers, 5 \
-                stages and 64 bytes. A flat line means that an event costs the same however many there are.",
+                stages and 64 bytes. A flat line means that an event costs the same however many there are. All stages run on \
+                one thread here: twice the stages at half the rate means that each stage costs the same.",
         charts: &[
             Chart {
                 id: "scaling.producers",

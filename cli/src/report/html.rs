@@ -56,10 +56,9 @@ fn head(html: &mut String, this: &Measured, beside: Option<&Beside>) {
     *html += "<header>\n<h1>What Downbeat does on this machine</h1>\n";
     let _ = writeln!(
         html,
-        r#"<p class="lead">One run of <code>{}</code>, {}, {} long.</p>"#,
+        r#"<p class="lead">One run of <code>{}</code>, {}.</p>"#,
         escape(&this.run.command),
-        escape(&this.run.date),
-        nanoseconds(this.run.seconds * 1e9)
+        escape(&this.run.date)
     );
     if this.run.scale != "full" || !this.build.optimised {
         let why = if this.build.optimised {
@@ -115,6 +114,7 @@ pub(crate) fn facts(run: &Measured) -> Vec<(&'static str, String)> {
         let [p50, p99, max] = [floor.p50_ns, floor.p99_ns, floor.max_ns].map(nanoseconds);
         format!("p50 {p50}, p99 {p99}, max {max}")
     };
+    let written = ran.written_bytes.map_or(String::new(), |written| format!(", {} written", bytes(written)));
     let (before, after) = (floor(&run.floor.before), floor(&run.floor.after));
     vec![
         ("machine", format!("{}, {cores}{memory}", machine.cpu)),
@@ -124,7 +124,7 @@ pub(crate) fn facts(run: &Measured) -> Vec<(&'static str, String)> {
         ("disk floor after", after),
         ("build", format!("downbeat {} from {}", build.version, build.commit)),
         ("compiler", format!("{}; allocator {}", build.compiler, build.allocator)),
-        ("date", ran.date.clone()),
+        ("date", format!("{}, {} long{written}", ran.date, nanoseconds(ran.seconds * 1e9))),
         ("command", ran.command.clone()),
         (
             "others",

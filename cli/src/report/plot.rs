@@ -17,6 +17,8 @@ const LEFT: f64 = 78.0;
 const RIGHT: f64 = 744.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 330.0;
+/// Below this share a curve does not widen its scale.
+const QUARTER: f64 = 0.25;
 /// A row of [`rows`], and its second line when two runs are shown.
 const ROW: f64 = 40.0;
 
@@ -152,8 +154,10 @@ fn lines_over(
     lines: &[Line],
     marks: bool,
 ) -> Drawn {
-    let values =
-        lines.iter().flat_map(|line| &line.points).flat_map(|point| [point.low, point.y, point.high]);
+    // The fastest few of a curve may lie at the edge: they would make all others small.
+    let counts = |point: &&Point| marks || point.x >= beyond(QUARTER);
+    let points = lines.iter().flat_map(|line| &line.points).filter(counts);
+    let values = points.flat_map(|point| [point.low, point.y, point.high]);
     let x = x.drawn(LEFT, RIGHT);
     let y = Scale::decades(chart.span, values).drawn(BOTTOM, TOP);
     let mut svg = begin(chart, HEIGHT);
