@@ -169,7 +169,11 @@ fn a_run_that_was_kept_is_shown_again_and_laid_beside_another() {
     let args = ["bench", "--from", "run.html", "--beside", "slower <1>.json", "--html", "both.html"];
     let both = downbeat(dir.path(), &args);
     assert_eq!((both.code, both.stderr.as_str()), (0, ""));
-    assert!(both.stdout.contains("slower <1>.json, and by how much this run is better"), "{}", both.stdout);
+    assert!(
+        both.stdout.contains("slower <1>.json, and how many times as good this run is"),
+        "{}",
+        both.stdout
+    );
     let line = both.stdout.lines().find(|line| line.contains("five stages in one actor")).unwrap();
     assert!(line.ends_with(" 2.00×"), "{line}");
     let both = fs::read_to_string(dir.path().join("both.html")).unwrap();

@@ -26,7 +26,7 @@ use crate::progress::share;
 use crate::report::figure::{figure, ratio, spread};
 use crate::report::html::{self, Beside, facts};
 use crate::report::read;
-use crate::report::summary::{Answer, GROUPS, Row};
+use crate::report::summary::{Answer, GROUPS, Row, better};
 use crate::signals::Signals;
 
 /// What was asked for, made sense of.
@@ -252,7 +252,10 @@ fn page(run: &Measured, beside: Option<&Beside>, written: &[PathBuf]) -> Page {
     page.gap()
         .check(true, format_args!("{logs} logs were replayed, {events} events: digests as in the live run"));
     if let Some(beside) = beside {
-        page.line(format_args!("In the last column: {}, and by how much this run is better.", beside.name));
+        page.line(format_args!(
+            "In the last column: {}, and how many times as good this run is.",
+            beside.name
+        ));
     }
     for path in written {
         page.line(format_args!("Written: {}", path.display()));
@@ -269,7 +272,11 @@ fn line(row: &Row, answer: &Answer, beside: Option<&Answer>) -> String {
     let spread = spread(answer.low, answer.high, answer.rounds, answer.unit);
     let last = match (beside, answer.against) {
         (Some(other), _) => {
-            format!("{} {}", figure(other.value, other.unit), ratio(row.better(answer, other)))
+            format!(
+                "{} {}",
+                figure(other.value, other.unit),
+                ratio(better(answer.unit, answer.value, other.value))
+            )
         }
         (None, Some((times, called))) => format!("{} {called}", ratio(times)),
         (None, None) => String::new(),

@@ -9,7 +9,7 @@ use super::charts::{Chart, Form, SECTIONS, Section};
 use super::figure::{figure, nanoseconds, ratio, spread};
 use super::plot::{Whose, draw, swatch};
 use super::read::{IN_PAGE, PAGE_END};
-use super::summary::{Answer, GROUPS, Row};
+use super::summary::{Answer, GROUPS, Row, better};
 use super::table::table;
 use crate::page::{bytes, number};
 
@@ -147,7 +147,7 @@ fn summary(html: &mut String, this: &Measured, beside: Option<&Beside>) {
         number(this.replays.logs),
         number(this.replays.events)
     );
-    let more = if beside.is_some() { "<th>beside</th><th>better by</th>" } else { "" };
+    let more = if beside.is_some() { "<th>beside</th><th>times as good</th>" } else { "" };
     let _ = write!(
         html,
         "<div class=\"wide\"><table><thead><tr><th></th><th>median</th><th>least–most</th><th></th>{more}</tr></thead>"
@@ -180,7 +180,7 @@ fn summary_row(html: &mut String, row: &Row, answer: &Answer, beside: Option<Opt
     );
     match beside {
         Some(Some(beside)) => {
-            let better = row.better(answer, &beside);
+            let better = better(answer.unit, answer.value, beside.value);
             let _ = write!(
                 html,
                 "<td>{}</td><td class=\"{}\">{}</td>",
@@ -260,11 +260,13 @@ fn legend(html: &mut String, chart: &Chart, series: &[String], beside: Option<&B
     *html += "<ul class=\"legend\">";
     if !matches!(chart.form, Form::Rows) {
         for (colour, name) in series.iter().enumerate() {
-            let _ = write!(html, "<li>{}{}</li>", swatch(colour, Whose::This, marks), escape(name));
+            let _ = write!(html, "<li>{}{}</li>", swatch(Some(colour), Whose::This, marks), escape(name));
         }
     }
     if let Some(beside) = beside {
-        let _ = write!(html, "<li>{}beside: {}</li>", swatch(0, Whose::Beside, marks), escape(&beside.name));
+        for (whose, name) in [(Whose::This, "this run"), (Whose::Beside, beside.name.as_str())] {
+            let _ = write!(html, "<li>{}{}</li>", swatch(None, whose, marks), escape(name));
+        }
     }
     *html += "</ul>\n";
 }

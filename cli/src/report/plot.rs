@@ -184,7 +184,8 @@ fn lines_over(
         let points = line.points.iter().map(|point| (x.at(point.x), y.at(point.y)));
         let _ = write!(svg, r#"<polyline class="line {}" points="{}"/>"#, class(line), path(points));
         for point in line.points.iter().filter(|_| marks || line.points.len() == 1) {
-            marker(&mut svg, line.colour, line.whose, x.at(point.x), y.at(point.y), &point.says);
+            let class = format!("mark {}", class(line));
+            marker(&mut svg, line.colour, &class, x.at(point.x), y.at(point.y), &point.says);
         }
     }
     svg += "</svg>";
@@ -196,7 +197,7 @@ fn rows(chart: &Chart, series: &[String], runs: &[(Whose, &Measured)]) -> Drawn 
     let cells: Vec<(Whose, &Cell)> =
         runs.iter().flat_map(|(whose, run)| run.cells_of(chart.id).map(|cell| (*whose, cell))).collect();
     let values = cells.iter().flat_map(|(_, cell)| [cell.low, cell.high]);
-    let (left, right) = (16.0, WIDTH - 130.0);
+    let (left, right) = (34.0, WIDTH - 130.0);
     let x = Scale::decades(chart.span, values).drawn(left, right);
     let row = if runs.len() > 1 { ROW + 16.0 } else { ROW };
     let bottom = TOP + row * series.len() as f64;
@@ -206,8 +207,7 @@ fn rows(chart: &Chart, series: &[String], runs: &[(Whose, &Measured)]) -> Drawn 
         let class = if tick.label.is_empty() { "fine" } else { "grid" };
         let _ =
             write!(svg, r#"<line class="{class}" x1="{at:.1}" x2="{at:.1}" y1="{TOP}" y2="{bottom:.1}"/>"#);
-        let anchor = if at <= left { "start" } else { "middle" };
-        text(&mut svg, at, bottom + 18.0, anchor, &tick.label);
+        text(&mut svg, at, bottom + 18.0, "middle", &tick.label);
     }
     for (index, name) in series.iter().enumerate() {
         let top = TOP + row * index as f64;
@@ -221,14 +221,8 @@ fn rows(chart: &Chart, series: &[String], runs: &[(Whose, &Measured)]) -> Drawn 
                 svg,
                 r#"<line class="span {class}" x1="{low:.1}" x2="{high:.1}" y1="{at:.1}" y2="{at:.1}"/>"#
             );
-            marker(
-                &mut svg,
-                colour(series, name),
-                *whose,
-                x.at(cell.median),
-                at,
-                &format!("{name}: {}", says(cell)),
-            );
+            let says = format!("{name}: {}", says(cell));
+            marker(&mut svg, colour(series, name), &format!("mark {class}"), x.at(cell.median), at, &says);
             let shown = figure(cell.median, cell.unit);
             let _ = write!(
                 svg,
@@ -244,13 +238,15 @@ fn rows(chart: &Chart, series: &[String], runs: &[(Whose, &Measured)]) -> Drawn 
     Drawn { svg, series: Vec::new(), as_fixed: x.as_fixed }
 }
 
-/// The sign of a series, as it stands in a legend.
-pub(crate) fn swatch(colour: usize, whose: Whose, marks: bool) -> String {
-    let mut svg = r#"<svg class="swatch" viewBox="0 0 34 12" aria-hidden="true">"#.to_owned();
-    let class = format!("c{colour} {}", of(whose));
-    let _ = write!(svg, r#"<line class="line {class}" x1="1" x2="33" y1="6" y2="6"/>"#);
+/// The sign of a series as it stands in a legend, or that of a run when there is no series.
+pub(crate) fn swatch(series: Option<usize>, whose: Whose, marks: bool) -> String {
+    let class = series.map_or("neutral".to_owned(), |colour| format!("c{colour}"));
+    let mut svg = format!(r#"<svg class="swatch {class}" viewBox="0 0 34 12" aria-hidden="true">"#);
+    let of = of(whose);
+    let _ = write!(svg, r#"<line class="line {of}" x1="1" x2="33" y1="6" y2="6"/>"#);
     if marks {
-        marker(&mut svg, colour, whose, 17.0, 6.0, "");
+        let form = series.unwrap_or_default();
+        marker(&mut svg, form, &format!("mark {of}"), 17.0, 6.0, "");
     }
     svg + "</svg>"
 }
@@ -284,14 +280,13 @@ fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
 }
 
 /// Each series has a form too, for eyes and printers that see no colour.
-fn marker(svg: &mut String, colour: usize, whose: Whose, x: f64, y: f64, says: &str) {
-    let corners: &[(f64, f64)] = match colour % 4 {
+fn marker(svg: &mut String, form: usize, class: &str, x: f64, y: f64, says: &str) {
+    let corners: &[(f64, f64)] = match form % 4 {
         0 => &[],
         1 => &[(-4.0, -4.0), (4.0, -4.0), (4.0, 4.0), (-4.0, 4.0)],
         2 => &[(0.0, -5.0), (5.0, 4.0), (-5.0, 4.0)],
         _ => &[(0.0, -5.5), (5.5, 0.0), (0.0, 5.5), (-5.5, 0.0)],
     };
-    let class = format!("mark c{colour} {}", of(whose));
     let title = if says.is_empty() { String::new() } else { format!("<title>{}</title>", escape(says)) };
     let _ = if corners.is_empty() {
         write!(svg, r#"<circle class="{class}" cx="{x:.1}" cy="{y:.1}" r="4.5">{title}</circle>"#)

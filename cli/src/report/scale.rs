@@ -66,7 +66,7 @@ impl Scale {
         let within = values.filter(|(_, value)| *value <= self.high * 1.001);
         within
             .map(|(m, at)| {
-                let named = m == 1.0 || decades <= 2;
+                let named = m == 1.0 || decades <= 3;
                 Tick { at, label: if named { name(at) } else { String::new() } }
             })
             .collect()

@@ -163,13 +163,13 @@ impl Row {
         answer.against = against;
         Some(answer)
     }
+}
 
-    /// How many times better a figure is than another, whichever direction is better.
-    pub(crate) fn better(&self, this: &Answer, beside: &Answer) -> f64 {
-        match this.unit {
-            Unit::Nanoseconds => beside.value / this.value,
-            _ => this.value / beside.value,
-        }
+/// How many times as good one figure is as another, whichever direction is better.
+pub(crate) fn better(unit: Unit, this: f64, beside: f64) -> f64 {
+    match unit {
+        Unit::Nanoseconds => beside / this,
+        Unit::EventsPerSecond | Unit::BytesPerSecond => this / beside,
     }
 }
 

@@ -9,6 +9,7 @@ use downbeat_benches::cells::percentiles::Curve;
 use super::charts::{Chart, Form, Written};
 use super::figure::{figure, nanoseconds, ratio, spread};
 use super::html::escape;
+use super::summary::better;
 use crate::page::number;
 
 /// Percentiles that a table shows.
@@ -65,7 +66,7 @@ fn percentile(html: &mut String, curve: &Curve, share: f64) {
 }
 
 fn rows(html: &mut String, chart: &Chart, series: &[String], this: &Measured, beside: Option<&Measured>) {
-    let more = if beside.is_some() { "<th>beside</th><th>ratio</th>" } else { "" };
+    let more = if beside.is_some() { "<th>beside</th><th>times as good</th>" } else { "" };
     let _ = write!(
         html,
         "<thead><tr><th></th><th>median</th><th>least–most</th><th>rounds</th>{more}</tr></thead><tbody>"
@@ -131,7 +132,7 @@ fn lines(
                 let compared = compared(cell.as_ref(), Some(other));
                 let _ = write!(
                     html,
-                    r#"<small class="beside">beside {}, {compared}</small>"#,
+                    r#"<small class="beside">beside {}, {compared} as good</small>"#,
                     median(Some(other))
                 );
             }
@@ -146,10 +147,10 @@ fn median(cell: Option<&Cell>) -> String {
     cell.map_or("–".to_owned(), |cell| figure(cell.median, cell.unit))
 }
 
-/// This one over the other one.
+/// How many times as good this one is.
 fn compared(this: Option<&Cell>, other: Option<&Cell>) -> String {
     match (this, other) {
-        (Some(this), Some(other)) => ratio(this.median / other.median),
+        (Some(this), Some(other)) => ratio(better(this.unit, this.median, other.median)),
         _ => "–".to_owned(),
     }
 }
