@@ -20,6 +20,7 @@ pub mod machine;
 
 pub mod audit;
 pub mod flow;
+pub mod made;
 pub mod plain;
 
 pub use run::{Run, Scale};
