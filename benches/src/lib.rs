@@ -14,6 +14,7 @@ pub mod run;
 pub mod table;
 
 pub mod allocations;
+mod checkout;
 pub mod disk;
 pub mod latency;
 pub mod machine;
