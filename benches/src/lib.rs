@@ -22,6 +22,7 @@ pub mod machine;
 pub mod audit;
 pub mod flow;
 pub mod made;
+pub mod pipeline;
 pub mod plain;
 
 pub use run::{Run, Scale};
