@@ -14,7 +14,7 @@ use downbeat::Seq;
 use downbeat_benches::cells::end_to_end::{FORMS, Form, PRODUCERS};
 use downbeat_benches::cells::rig::Rig;
 use downbeat_benches::flow::{Posted, Spread, five};
-use downbeat_benches::latency::Latencies;
+use downbeat_benches::latency::{Beside, Latencies};
 use downbeat_benches::run::bench;
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
@@ -28,13 +28,16 @@ fn main() {
     let run = Run::start("end_to_end");
     if run.shows() {
         run.floor("before");
-        throughput(&run);
+        let saturated = throughput(&run);
         one_alone(&run);
-        open_loop(&run);
+        open_loop(&run, saturated);
         run.floor("after");
     }
     record(&run);
 }
+
+/// The one of them that an open loop is like.
+const WITH_RECEIPTS: usize = 1;
 
 /// An engine in a directory of its own.
 fn open(run: &Run, name: &str, spread: Spread, shards: u32) -> Rig {
@@ -50,7 +53,8 @@ fn close(rig: Rig) -> u64 {
     rig.close().expect("everything goes through, and the replay has the digests of the live run").events
 }
 
-fn throughput(run: &Run) {
+/// With receipts and each stage an actor, events a second.
+fn throughput(run: &Run) -> f64 {
     let events = run.pick(10_000, 400_000, 1_000_000);
     let mut table =
         Table::new("submitted, ordered, durable and applied: events of 64 bytes, 4 producers, 5 stages");
@@ -62,49 +66,50 @@ fn throughput(run: &Run) {
             sample
         });
     }
-    table.measure(run, 0.25);
+    let medians = table.measure(run, 0.25);
     run.say("every log was replayed on one thread: the digests of all stages are those of the live run");
+    medians.of(WITH_RECEIPTS) * 1e6
 }
 
 /// One event under way, and in turn one bare durable write.
 fn one_alone(run: &Run) {
-    let rounds = run.pick(1, 2, 5);
     let each = run.pick(20, 300, 1_000);
     let rig = open(run, "alone", Spread::Apart, 1);
     let mut floor = Floor::new(run.dir(), true).expect("the disk can be measured");
-    let (mut acks, mut bare, mut ratios) = (Latencies::default(), Latencies::default(), Vec::new());
-    for _ in 0..rounds {
+    let mut beside = Beside::default();
+    for _ in 0..run.rounds() {
         run.await_quiet(0.05);
-        let (mut these_acks, mut these_bare) = (Latencies::default(), Latencies::default());
+        let (mut acks, mut bare) = (Latencies::default(), Latencies::default());
         for number in 0..each {
-            these_bare.add(floor.measure().expect("the disk writes"));
+            bare.add(floor.measure().expect("the disk writes"));
             let (event, key) = Posted::nth(0, number);
             let begun = Instant::now();
             rig.engine().submit(&event).key(key).wait().expect("it becomes durable");
-            these_acks.add(begun.elapsed());
+            acks.add(begun.elapsed());
         }
-        ratios.push(these_acks.at(0.5) / these_bare.at(0.5));
-        acks.merge(&these_acks);
-        bare.merge(&these_bare);
+        beside.round(&acks, &bare);
     }
     close(rig);
-    ratios.sort_unstable_by(f64::total_cmp);
     run.say("\n## one event alone: from submit to a durable receipt\n");
-    run.say(format_args!("submit to receipt      {acks}"));
-    run.say(format_args!("bare 4 KiB RWF_DSYNC   {bare}"));
-    let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
-    run.say(format_args!("ratio of the medians {:.2} ({low:.2} to {high:.2})", ratios[ratios.len() / 2]));
+    beside.report(run, "submit to receipt", "bare 4 KiB RWF_DSYNC");
 }
 
 /// Events that come at a rate, whatever the engine does: each is timed from when it was due.
-fn open_loop(run: &Run) {
+fn open_loop(run: &Run, saturated: f64) {
     run.say("\n## open loop: from when an event was due to its durable receipt\n");
-    for per_second in [100_000, 1_000_000] {
+    let quarter = (saturated / 4.0) as u64;
+    let paces = [("100,000", 100_000), ("a quarter of saturation", quarter), ("1,000,000", 1_000_000)];
+    for (name, per_second) in paces {
         let seconds = run.pick(0.02, 0.5, 1.0);
-        let (mut all, mut lateness) = (Latencies::default(), Latencies::default());
+        let (mut all, mut lateness, mut bare) =
+            (Latencies::default(), Latencies::default(), Latencies::default());
         let mut medians = Vec::new();
-        for _ in 0..run.pick(1, 1, 5) {
+        for _ in 0..run.rounds() {
             run.await_quiet(0.05);
+            let mut floor = Floor::new(run.dir(), true).expect("the disk can be measured");
+            for _ in 0..run.pick(10, 100, 400) {
+                bare.add(floor.measure().expect("the disk writes"));
+            }
             let rig = open(run, "open", Spread::Apart, 1);
             let times = rig.at_rate(per_second, (per_second as f64 * seconds) as u64);
             let [these, late] = times.expect("the engine is open");
@@ -114,12 +119,17 @@ fn open_loop(run: &Run) {
             lateness.merge(&late);
         }
         medians.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (medians[0], medians[medians.len() - 1]);
+        let (low, high, rounds) = (medians[0], medians[medians.len() - 1], medians.len());
+        run.say(format_args!("{name}: {per_second} events/s"));
+        run.say(format_args!("  due to receipt   {all}  (p50 of {rounds} rounds: {low:.0} to {high:.0} µs)"));
+        run.say(format_args!("  of it the generator's lateness  {lateness}"));
+        run.say(format_args!("  bare 4 KiB RWF_DSYNC between rounds  {bare}"));
+        let floor = bare.at(0.5);
         run.say(format_args!(
-            "{per_second:>9} events/s  {all}  (p50 of {} rounds: {low:.0} to {high:.0} µs)",
-            medians.len()
+            "  p50 / floor p50: {:.2}, p99 / floor p50: {:.1}",
+            all.at(0.5) / floor,
+            all.at(0.99) / floor
         ));
-        run.say(format_args!("          of it late to submit  {lateness}"));
     }
 }
 

@@ -19,8 +19,9 @@ pub mod disk;
 pub mod latency;
 pub mod machine;
 
-pub mod audit;
 pub mod flow;
+pub mod made;
+pub mod pipeline;
 pub mod plain;
 
 pub mod cells;

@@ -1,12 +1,6 @@
-//! The log alone: one thread that appends, polls and waits; checksums and the hash chain are on. And the same disk
-//! without a log.
+//! The log alone, beside its two limits: the processor's part of it without a disk, and the same disk without a log.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-use downbeat_record::{Batch, Fields, Timestamp};
-use downbeat_wal::{Log, NotReady, Options};
 
 use super::bench::Bench;
 use super::measured::{Figures, Unit};
@@ -14,95 +8,9 @@ use super::plan::{Part, log_bytes};
 use super::rounds::Rounds;
 use super::trouble::Trouble;
 use crate::disk::RawDisk;
+use crate::pipeline::{Chain, DEPTH, Segments, Stream};
 use crate::run::Scale;
 use crate::table::Sample;
-
-/// Which segments the log finds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Segments {
-    /// All that it will need are there.
-    Ready,
-    /// Two, and more as they are made.
-    Shipped,
-}
-
-/// How a log is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Stream {
-    /// Bytes of a batch on disk, at most.
-    pub batch_bytes: usize,
-    /// Writes in flight.
-    pub depth: usize,
-    /// How much is written.
-    pub bytes: u64,
-    /// What it finds.
-    pub segments: Segments,
-}
-
-/// Events of this many bytes.
-const PAYLOAD: [u8; 64] = [0x5a; 64];
-/// Writes in flight where that is not what is varied: the default.
-const DEPTH: usize = 8;
-
-/// Opens a new log in `dir` and writes to it, as a sequencer does: batches are filled again as they come back.
-///
-/// # Errors
-///
-/// [`Trouble::Open`], [`Trouble::Log`], [`Trouble::Room`].
-///
-/// # Panics
-///
-/// When the log calls other events durable than those it was given.
-pub fn stream(dir: &Path, how: Stream) -> Result<Sample, Trouble> {
-    let Stream { batch_bytes, depth, bytes, segments } = how;
-    // It is not there the first time.
-    let _ = std::fs::remove_dir_all(dir);
-    let mut options = Options { batch_bytes, depth, ..Options::new(dir) };
-    if segments == Segments::Ready {
-        options.spare_segments = (bytes / options.segment_bytes) as usize + 2;
-        options.zero_fill_bytes_per_second = u64::MAX >> 20;
-    }
-    let (mut log, _) = Log::open(&options, |_| Ok(()))?;
-    // As many again are filled while the others are being written.
-    let mut batches: Vec<_> =
-        (0..2 * depth as u16).map(|index| Arc::new(Batch::with_capacity(batch_bytes, index))).collect();
-    log.register(&batches);
-    while log.spare_segments() < options.spare_segments {
-        room(&log)?;
-        log.wait(Some(Duration::from_millis(100)))?;
-    }
-    let (mut written, mut events, mut slot, mut time) = (0, 0, 0, 1);
-    let begun = Instant::now();
-    while written < bytes {
-        log.poll()?;
-        let free = Arc::get_mut(&mut batches[slot]);
-        let Some(batch) = free.filter(|_| log.in_flight() < depth && log.ready().is_ok()) else {
-            room(&log)?;
-            log.wait(None)?;
-            continue;
-        };
-        batch.open(log.next_seq());
-        while batch.push(&Fields::default(), Timestamp(time), &PAYLOAD).is_ok() {
-            time += 1;
-        }
-        events += u64::from(batch.count());
-        written += batch.padded_len() as u64;
-        log.append(&mut batches[slot])?;
-        slot = (slot + 1) % batches.len();
-    }
-    let durable = log.drain()?;
-    let sample = Sample { bytes: written, ..Sample::new(events, begun.elapsed()) };
-    assert_eq!(durable.seq.0, events, "every event is durable");
-    Ok(sample)
-}
-
-/// A full disk is not waited for.
-fn room(log: &Log) -> Result<(), Trouble> {
-    match log.ready() {
-        Err(full @ (NotReady::Full { .. } | NotReady::Poisoned(_))) => Err(full.into()),
-        _ => Ok(()),
-    }
-}
 
 /// Over the size of batches, and over the writes in flight; each beside bare writes, where there can be any.
 pub(crate) fn measure(bench: &Bench<'_>, direct: bool, figures: &mut Figures) -> Result<(), Trouble> {
@@ -116,9 +24,8 @@ pub(crate) fn measure(bench: &Bench<'_>, direct: bool, figures: &mut Figures) ->
         false => None,
     };
     let (dir, raw) = (scratch.path(), raw.as_ref());
-    let stream_cell = move |batch_bytes, depth, segments| {
-        move || stream(dir, Stream { batch_bytes, depth, bytes, segments })
-    };
+    let stream_cell =
+        move |batch, depth, segments| move || Stream::of_64(batch, bytes).try_to_log(dir, segments, depth);
     let bare_cell = move |raw: &'_ RawDisk, piece, depth| bare(bench.dir(), raw, piece, depth);
 
     bench.begin(Part::LogBatch)?;
@@ -136,6 +43,9 @@ pub(crate) fn measure(bench: &Bench<'_>, direct: bool, figures: &mut Figures) ->
             let cell = stream_cell(batch_bytes, DEPTH, segments);
             rounds.cell("log.batch", series, x, Unit::BytesPerSecond, cell);
         }
+        rounds.cell("log.batch", "processor alone, no disk", x, Unit::BytesPerSecond, move || {
+            Ok(Stream::of_64(batch_bytes, bytes).on_processor(Chain::On))
+        });
         if let Some(raw) = raw {
             rounds.cell("log.batch", "bare disk, not synced", x, Unit::BytesPerSecond, move || {
                 bare_cell(raw, batch_bytes, DEPTH)

@@ -13,12 +13,16 @@ use super::flows::Parcel;
 use super::measured::Replays;
 use super::trouble::Trouble;
 use crate::flow::Posted;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, Pacer};
 use crate::run::Scratch;
 use crate::table::Sample;
 
 /// Receipts that a producer has under way before it waits for the oldest.
 const UNDER_WAY: usize = 4_096;
+
+/// How often a burst of events comes. Each of its events is due at the same time: one timer for each event would be
+/// too fine for a thread that sleeps, and one that spins takes a core from the engine.
+const BURST_EVERY: Duration = Duration::from_micros(50);
 
 /// An engine in a directory of its own.
 pub struct Rig {
@@ -155,60 +159,57 @@ impl Rig {
         under_way.into_iter().try_for_each(|ticket| ticket.wait().map(drop))
     }
 
-    /// One event after the other comes `per_second` times a second, whatever the engine does, and is timed from when
-    /// it was due: so an engine that stops for a while is charged for all events that it kept waiting. How long each
-    /// took to its durable receipt, and how late it was submitted, which is part of that.
+    /// Events come `per_second` times a second, in bursts, whatever the engine does, and each is timed from when it was
+    /// due: so an engine that stops for a while is charged for all events that it kept waiting. How long each took to
+    /// its durable receipt, and how late it was submitted, which is part of that.
     ///
     /// # Errors
     ///
     /// [`Trouble::Submit`].
     pub fn at_rate(&self, per_second: u64, events: u64) -> Result<[Latencies; 2], Trouble> {
         let (mut sender, mut receiver) = rtrb::RingBuffer::<(Ticket, Instant)>::new(1 << 16);
+        let burst = (per_second as f64 * BURST_EVERY.as_secs_f64()).round().max(1.0) as u64;
         let begun = Instant::now() + Duration::from_millis(5);
+        let caller = std::thread::current();
         std::thread::scope(|scope| {
             let generator = scope.spawn(move || {
                 let (ingress, kind) = self.door::<Posted>();
-                let mut late = Latencies::default();
-                for number in 0..events {
-                    let due = begun + Duration::from_nanos(number * 1_000_000_000 / per_second);
-                    sleep_until(due);
-                    late.add(due.elapsed());
-                    let (event, key) = Posted::nth(0, number);
-                    let fields = Fields { kind, key, ..Fields::default() };
-                    let mut entry = (ingress.submit_blocking(&fields, &event, Ack::Durable)?, due);
-                    while let Err(rtrb::PushError::Full(back)) = sender.push(entry) {
-                        entry = back;
-                        std::thread::yield_now();
+                let (mut late, mut pacer) = (Latencies::default(), Pacer::here());
+                for first in (0..events).step_by(burst as usize) {
+                    let due = begun + Duration::from_nanos(first * 1_000_000_000 / per_second);
+                    pacer.until(due);
+                    for number in first..(first + burst).min(events) {
+                        late.add(due.elapsed());
+                        let (event, key) = Posted::nth(0, number);
+                        let fields = Fields { kind, key, ..Fields::default() };
+                        let mut entry = (ingress.submit_blocking(&fields, &event, Ack::Durable)?, due);
+                        while let Err(rtrb::PushError::Full(back)) = sender.push(entry) {
+                            entry = back;
+                            std::thread::yield_now();
+                        }
                     }
+                    caller.unpark();
                 }
                 Ok::<_, SubmitError>(late)
             });
-            let mut times = Latencies::default();
-            while times.count() < events {
+            let (mut times, mut taken, mut refused) = (Latencies::default(), 0, None);
+            while taken < events {
                 let Ok((ticket, due)) = receiver.pop() else {
                     if generator.is_finished() && receiver.is_empty() {
                         break;
                     }
-                    std::thread::park_timeout(Duration::from_micros(20));
+                    std::thread::park_timeout(Duration::from_millis(10));
                     continue;
                 };
-                ticket.wait()?;
-                times.add(due.elapsed());
+                taken += 1;
+                match ticket.wait() {
+                    Ok(_) => times.add(due.elapsed()),
+                    // The others are still taken, for the generator may wait for room.
+                    Err(error) => refused = refused.or(Some(error)),
+                }
             }
-            // A generator that was refused ends early, and says why.
-            Ok([times, generator.join().expect("the generator does not panic")?])
+            let late = generator.join().expect("the generator does not panic")?;
+            refused.map_or(Ok([times, late]), |error| Err(error.into()))
         })
-    }
-}
-
-/// It sleeps, for on two cores a generator that spins takes one from the engine; how late it wakes counts, and is
-/// shown beside.
-fn sleep_until(due: Instant) {
-    loop {
-        let early = due.saturating_duration_since(Instant::now());
-        if early.is_zero() {
-            return;
-        }
-        std::thread::park_timeout(early);
     }
 }

@@ -70,8 +70,9 @@ pub(crate) const SECTIONS: [Section; 5] = [
         title: "Log",
         about: "The write-ahead log alone: one thread appends events of 64 bytes, checksums and the hash chain on, and \
                 everything is durable at the end. Segments ready: all were filled with zeros before. As shipped: two \
-                are, and others are filled at a paced rate meanwhile. Beside it the same disk without a log: direct \
-                writes of the same size, not synced, as many in flight.",
+                are, and others are filled at a paced rate meanwhile. Beside it stand its two limits: the same disk \
+                without a log, which is direct writes of the same size, not synced, as many in flight; and the \
+                processor's part without a disk, which is to fill, checksum and hash the batches.",
         charts: &[
             Chart {
                 id: "log.batch",
@@ -116,10 +117,10 @@ pub(crate) const SECTIONS: [Section; 5] = [
         title: "End to end",
         about: "Submitted, ordered, durable and applied by a flow of five stages with values between them, events of \
                 64 bytes. An event counts when it is durable and every stage has applied it. Alone: one event under \
-                way, in turn with one bare durable write. Open loop: events come at a rate whatever the engine does, \
-                and each is timed from when it was due, so that an engine that stops is charged for all that it kept \
-                waiting. The generator sleeps until an event is due, and how late it woke is part of these times; \
-                the last plot shows that part.",
+                way, in turn with one bare durable write. Open loop: events come at a rate, in bursts 50 µs apart or one \
+                by one when slower, whatever the engine does, and each is timed from when it was due, so that an engine \
+                that stops is charged for all that it kept waiting. The generator sleeps until shortly before a burst \
+                and spins the rest; how late it was is part of these times, and the last plot shows that part.",
         charts: &[
             Chart {
                 id: "end_to_end.throughput",
