@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::bench::Bench;
-use super::measured::{Figures, Unit};
+use super::measured::{Cell, Figures, Unit};
 use super::plan::{Part, log_bytes};
 use super::rounds::Rounds;
 use super::trouble::Trouble;
@@ -11,6 +11,19 @@ use crate::disk::RawDisk;
 use crate::pipeline::{Chain, DEPTH, Segments, Stream};
 use crate::run::Scale;
 use crate::table::Sample;
+
+/// Rounds at most.
+const ROUNDS: usize = 5;
+
+/// What the cells of a log share.
+struct Place<'a> {
+    bench: &'a Bench<'a>,
+    dir: &'a Path,
+    /// Where there can be direct writes.
+    raw: Option<&'a RawDisk>,
+    /// What each of them writes.
+    bytes: u64,
+}
 
 /// Over the size of batches, and over the writes in flight; each beside bare writes, where there can be any.
 pub(crate) fn measure(bench: &Bench<'_>, direct: bool, figures: &mut Figures) -> Result<(), Trouble> {
@@ -23,62 +36,67 @@ pub(crate) fn measure(bench: &Bench<'_>, direct: bool, figures: &mut Figures) ->
         }
         false => None,
     };
-    let (dir, raw) = (scratch.path(), raw.as_ref());
-    let stream_cell =
-        move |batch, depth, segments| move || Stream::of_64(batch, bytes).try_to_log(dir, segments, depth);
-    let bare_cell = move |raw: &'_ RawDisk, piece, depth| bare(bench.dir(), raw, piece, depth);
-
+    let place = Place { bench, dir: scratch.path(), raw: raw.as_ref(), bytes };
     bench.begin(Part::LogBatch)?;
-    let mut rounds = Rounds::new(bench);
-    let sizes: &[usize] = match bench.scale() {
-        Scale::Test => &[64, 256],
-        Scale::Quick => &[16, 64, 256, 1024],
-        Scale::Full => &[16, 32, 64, 128, 256, 512, 1024],
-    };
-    for kib in sizes {
-        let (batch_bytes, x) = (kib << 10, Some((kib << 10) as f64));
-        for (series, segments) in
-            [("log, segments ready", Segments::Ready), ("log, as shipped", Segments::Shipped)]
-        {
-            let cell = stream_cell(batch_bytes, DEPTH, segments);
-            rounds.cell("log.batch", series, x, Unit::BytesPerSecond, cell);
-        }
-        rounds.cell("log.batch", "processor alone, no disk", x, Unit::BytesPerSecond, move || {
-            Ok(Stream::of_64(batch_bytes, bytes).on_processor(Chain::On))
-        });
-        if let Some(raw) = raw {
-            rounds.cell("log.batch", "bare disk, not synced", x, Unit::BytesPerSecond, move || {
-                bare_cell(raw, batch_bytes, DEPTH)
-            });
-        }
-    }
-    figures.cells.extend(rounds.measure(5)?);
-
+    figures.cells.extend(place.over_batches()?);
     bench.begin(Part::LogDepth)?;
-    let mut rounds = Rounds::new(bench);
-    let depths: &[usize] = match bench.scale() {
-        Scale::Test => &[1, 4],
-        Scale::Quick => &[1, 2, 4, 8],
-        Scale::Full => &[1, 2, 4, 8, 16],
-    };
-    for kib in [64, 256] {
-        for depth in depths.iter().copied() {
-            let x = Some(depth as f64);
-            let cell = stream_cell(kib << 10, depth, Segments::Ready);
-            rounds.cell("log.depth", format!("log, {kib} KiB"), x, Unit::BytesPerSecond, cell);
-            if let Some(raw) = raw {
-                let series = format!("bare disk, {kib} KiB");
-                rounds.cell("log.depth", series, x, Unit::BytesPerSecond, move || {
-                    bare_cell(raw, kib << 10, depth)
-                });
-            }
-        }
-    }
-    figures.cells.extend(rounds.measure(5)?);
+    figures.cells.extend(place.over_depth()?);
     Ok(())
 }
 
-fn bare(dir: &Path, raw: &RawDisk, piece: usize, depth: usize) -> Result<Sample, Trouble> {
-    let time = raw.overwrite(piece, depth as u64).map_err(|source| Trouble::disk(dir, source))?;
-    Ok(Sample { bytes: raw.bytes(), ..Sample::new(0, time) })
+impl Place<'_> {
+    fn over_batches(&self) -> Result<Vec<Cell>, Trouble> {
+        let sizes: &[usize] = match self.bench.scale() {
+            Scale::Test => &[64, 256],
+            Scale::Quick => &[16, 64, 256, 1024],
+            Scale::Full => &[16, 32, 64, 128, 256, 512, 1024],
+        };
+        let mut rounds = Rounds::new(self.bench);
+        for size in sizes.iter().map(|kib| kib << 10) {
+            let x = Some(size as f64);
+            let mut cell = |series: &str, measure| {
+                rounds.boxed("log.batch", series.to_owned(), x, Unit::BytesPerSecond, measure);
+            };
+            cell("log, segments ready", Box::new(move || self.log(size, DEPTH, Segments::Ready)));
+            cell("log, as shipped", Box::new(move || self.log(size, DEPTH, Segments::Shipped)));
+            let processor = Stream::of_64(size, self.bytes);
+            cell("processor alone, no disk", Box::new(move || Ok(processor.on_processor(Chain::On))));
+            if let Some(raw) = self.raw {
+                cell("bare disk, not synced", Box::new(move || self.bare(raw, size, DEPTH)));
+            }
+        }
+        rounds.measure(ROUNDS)
+    }
+
+    fn over_depth(&self) -> Result<Vec<Cell>, Trouble> {
+        let depths: &[usize] = match self.bench.scale() {
+            Scale::Test => &[1, 4],
+            Scale::Quick => &[1, 2, 4, 8],
+            Scale::Full => &[1, 2, 4, 8, 16],
+        };
+        let mut rounds = Rounds::new(self.bench);
+        for (kib, depth) in
+            [64, 256].into_iter().flat_map(|kib| depths.iter().map(move |depth| (kib, *depth)))
+        {
+            let (x, size) = (Some(depth as f64), kib << 10);
+            let mut cell = |series: String, measure| {
+                rounds.boxed("log.depth", series, x, Unit::BytesPerSecond, measure);
+            };
+            cell(format!("log, {kib} KiB"), Box::new(move || self.log(size, depth, Segments::Ready)));
+            if let Some(raw) = self.raw {
+                cell(format!("bare disk, {kib} KiB"), Box::new(move || self.bare(raw, size, depth)));
+            }
+        }
+        rounds.measure(ROUNDS)
+    }
+
+    fn log(&self, size: usize, depth: usize, segments: Segments) -> Result<Sample, Trouble> {
+        Stream::of_64(size, self.bytes).try_to_log(self.dir, segments, depth)
+    }
+
+    fn bare(&self, raw: &RawDisk, size: usize, depth: usize) -> Result<Sample, Trouble> {
+        let time = raw.overwrite(size, depth as u64);
+        let time = time.map_err(|source| Trouble::disk(self.bench.dir(), source))?;
+        Ok(Sample { bytes: raw.bytes(), ..Sample::new(0, time) })
+    }
 }

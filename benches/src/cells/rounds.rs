@@ -11,7 +11,7 @@ use crate::table::Sample;
 /// The kernel counts in hundredths of a second: what is shorter says nothing about others.
 const TELLING: Duration = Duration::from_millis(100);
 
-type Measure<'a> = Box<dyn FnMut() -> Result<Sample, Trouble> + 'a>;
+pub(crate) type Measure<'a> = Box<dyn FnMut() -> Result<Sample, Trouble> + 'a>;
 
 /// One cell to be measured.
 pub(crate) struct Row<'a> {
@@ -44,7 +44,18 @@ impl<'a> Rounds<'a> {
         unit: Unit,
         measure: impl FnMut() -> Result<Sample, Trouble> + 'a,
     ) {
-        let (series, measure) = (series.into(), Box::new(measure));
+        self.boxed(chart, series.into(), x, unit, Box::new(measure));
+    }
+
+    /// As [`Rounds::cell`], for cells of several kinds.
+    pub(crate) fn boxed(
+        &mut self,
+        chart: &'static str,
+        series: String,
+        x: Option<f64>,
+        unit: Unit,
+        measure: Measure<'a>,
+    ) {
         self.rows.push(Row { chart, series, x, unit, measure, samples: Vec::new(), others: None });
     }
 

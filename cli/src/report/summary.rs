@@ -76,7 +76,7 @@ pub(crate) const GROUPS: [Group; 5] = [
                 "batches of 64 KiB",
                 Asked::Events("log.batch", "log, segments ready", KIB_64),
                 Asked::Least(&[Asked::Cell("log.batch", RAW, KIB_64), Asked::Cell("log.batch", CPU, KIB_64)]),
-                "slower limit",
+                "the limit",
             ),
             against(
                 "batches of 256 KiB",
@@ -85,7 +85,7 @@ pub(crate) const GROUPS: [Group; 5] = [
                     Asked::Cell("log.batch", RAW, KIB_256),
                     Asked::Cell("log.batch", CPU, KIB_256),
                 ]),
-                "slower limit",
+                "the limit",
             ),
             row("… processor alone", Asked::Events("log.batch", CPU, KIB_256)),
             row("… as shipped", Asked::Events("log.batch", "log, as shipped", KIB_256)),
