@@ -1,5 +1,5 @@
 //! What a hop between actors costs: through lanes and doorbells, beside a ractor message for every token, peer to
-//! peer and through a hub; and what a stage of a whole flow costs.
+//! peer and through a hub.
 //!
 //! ```sh
 //! cargo bench -p downbeat-benches --bench hop [-- --quick]
@@ -7,31 +7,22 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use downbeat_actors::hop::{Chain, Pair, Read};
-use downbeat_actors::{Actors, CommandRefused, Commands, Feeds, History, HistoryError, Ports, Settings};
 use downbeat_benches::allocations::{Counting, allocations};
-use downbeat_benches::flow::{Posted, Spread, fields, five, kinds};
+use downbeat_benches::cells::hop::{
+    ALL_CROSSING, ONE_CROSSING, ONE_THREAD, STAGES, halves, hops, messages, segment,
+};
 use downbeat_benches::latency::Latencies;
 use downbeat_benches::plain::{Plain, PlainPair};
 use downbeat_benches::run::bench;
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
-use downbeat_record::{Batch, BatchNo, Epoch, Event, Fields, Root, Seq, Stamp, Timestamp};
+use downbeat_record::Batch;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-/// Stages of a chain.
-const STAGES: usize = 5;
-/// The source and five relays, on one thread.
-const ONE_THREAD: [usize; 6] = [0; 6];
-/// One hop of five goes from thread to thread.
-const ONE_CROSSING: [usize; 6] = [0, 0, 0, 1, 1, 1];
-/// Every hop goes from thread to thread.
-const ALL_CROSSING: [usize; 6] = [0, 1, 0, 1, 0, 1];
 
 fn main() {
     let run = Run::start("hop");
@@ -40,31 +31,12 @@ fn main() {
         loaded(&run, &batch);
         counted(&run, &batch);
         alone(&run, &batch);
-        stages(&run);
     }
     record(&run, &batch);
 }
 
-/// 64 KiB of events of 64 bytes.
-fn segment() -> Arc<Batch> {
-    let mut batch = Batch::with_capacity(64 << 10, 0);
-    let mut time = 0;
-    while batch.push(&Fields::default(), Timestamp(time + 1), &[7; 64]).is_ok() {
-        time += 1;
-    }
-    Arc::new(batch)
-}
-
 fn chain(placement: &[usize], batch: &Arc<Batch>, value_bytes: usize) -> Chain {
     Chain::start(placement, batch, value_bytes, Read::Touch).expect("the actors start")
-}
-
-fn hops(chain: &mut Chain, tokens: u64) -> Sample {
-    Sample::new(tokens * chain.hops(), chain.run(tokens))
-}
-
-fn messages(plain: &mut Plain, tokens: u64) -> Sample {
-    Sample::new(tokens * plain.stages(), plain.run(tokens))
 }
 
 /// Full load, per token and hop.
@@ -79,6 +51,7 @@ fn loaded(run: &Run, batch: &Arc<Batch>) {
     let mut peers = Plain::peers(STAGES, batch);
     let mut hub = Plain::hub(STAGES, batch);
     let mut table = Table::new("five stages at full load: per token and hop");
+    table.empty_loop(lanes);
     table.cell("lanes and doorbells, one thread", Unit::Nanoseconds, || hops(&mut one, lanes));
     table.cell("… with a value of 16 bytes", Unit::Nanoseconds, || hops(&mut one_value, lanes));
     table.cell("… and the event's header read as a worker does", Unit::Nanoseconds, || {
@@ -93,9 +66,9 @@ fn loaded(run: &Run, batch: &Arc<Batch>) {
     let medians = table.measure(run, 0.05);
     run.say(format_args!(
         "hub / peer to peer by messages {:.1}, messages / lanes {:.1}, hub / lanes {:.1}",
-        medians.ratio(6, 5),
-        medians.ratio(5, 0),
-        medians.ratio(6, 0)
+        medians.ratio(7, 6),
+        medians.ratio(6, 1),
+        medians.ratio(7, 1)
     ));
 }
 
@@ -134,12 +107,7 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
         let times =
             [lanes.run(rounds), parked.run(few), peers.run(rounds as usize), hub.run(rounds as usize)];
         for ((all, medians), times) in all.iter_mut().zip(&mut medians).zip(times) {
-            let mut these = Latencies::default();
-            // What was cold is not asked for.
-            times
-                .iter()
-                .skip(times.len() / 10)
-                .for_each(|ns| these.add(Duration::from_nanos(u64::from(ns / 2))));
+            let these = halves(&times);
             medians.push(these.at(0.5));
             all.merge(&these);
         }
@@ -159,124 +127,6 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
             medians.len()
         ));
     }
-}
-
-/// A flow without a log: batches by [`Feeds`], five stages, values between them.
-struct Rig {
-    flow: (Actors, Feeds),
-    batches: Vec<Arc<Batch>>,
-    next: Seq,
-}
-
-struct Nothing;
-
-impl History for Nothing {
-    fn durable(&self) -> Seq {
-        Seq::ZERO
-    }
-
-    fn read(&self, _: Seq, _: Seq, _: &mut dyn FnMut(Arc<Batch>) -> bool) -> Result<(), HistoryError> {
-        Ok(())
-    }
-}
-
-impl Commands for Nothing {
-    fn try_submit(&self, _: &Fields, _: &[u8]) -> Result<(), CommandRefused> {
-        Err(CommandRefused::Closed)
-    }
-}
-
-impl Rig {
-    fn new(spread: Spread) -> Self {
-        let flow = five(spread);
-        let kinds = kinds(&flow);
-        let batches = (0..32).map(|index| Arc::new(fill(&kinds, index))).collect();
-        let ports = Ports {
-            history: Arc::new(Nothing),
-            commands: Arc::new(Nothing),
-            recovered: Seq::ZERO,
-            checkpoints: Vec::new(),
-        };
-        let caller: Thread = std::thread::current();
-        let flow = Actors::start(flow, kinds, Settings::default(), ports, move || caller.unpark());
-        Self { flow: flow.expect("the flow starts"), batches, next: Seq(1) }
-    }
-
-    /// Sends `laps` times all batches through: each has been prepared, and its seqs are moved on.
-    fn run(&mut self, laps: u64) -> Sample {
-        let from = self.next;
-        let mut spent = Duration::ZERO;
-        for _ in 0..laps {
-            for batch in &mut self.batches {
-                let batch = Arc::get_mut(batch).expect("every stage has passed it");
-                refill(batch, self.next);
-                self.next = batch.next_seq();
-            }
-            let begun = Instant::now();
-            self.batches.iter().for_each(|batch| self.flow.1.publish(batch));
-            self.wait();
-            spent += begun.elapsed();
-            drop(self.flow.0.checkpoints());
-        }
-        Sample::new((self.next.0 - from.0) * STAGES as u64, spent)
-    }
-
-    /// Until every stage has passed everything and has let go of the batches.
-    fn wait(&mut self) {
-        let (actors, feeds) = &mut self.flow;
-        let last = Seq(self.next.0 - 1);
-        while feeds.slowest() < last {
-            feeds.arm(Some(last));
-            assert_eq!(actors.fault(), None, "the flow goes on");
-            if feeds.slowest() < last {
-                std::thread::park();
-            }
-        }
-        while self.batches.iter().any(|batch| Arc::strong_count(batch) > 1) {
-            std::thread::yield_now();
-        }
-    }
-}
-
-fn fill(kinds: &downbeat_flow::Kinds, index: u16) -> Batch {
-    let mut batch = Batch::with_capacity(256 << 10, index);
-    let mut payload = [0; 64];
-    for number in 0.. {
-        let (event, key) = Posted::nth(u64::from(index), number);
-        let len = event.encode(&mut payload).expect("64 bytes");
-        if batch.push(&fields(kinds, key), Timestamp(number + 1), &payload[..len]).is_err() {
-            break;
-        }
-    }
-    batch
-}
-
-/// The same events again, at later places.
-fn refill(batch: &mut Batch, first: Seq) {
-    let events: Vec<(Fields, Vec<u8>)> =
-        batch.records().map(|record| (record.fields, record.payload().bytes().to_vec())).collect();
-    batch.open(first);
-    for (index, (fields, payload)) in events.iter().enumerate() {
-        batch.push(fields, Timestamp(first.0 + index as u64), payload).expect("it fitted before");
-    }
-    batch.seal(&Stamp {
-        batch_no: BatchNo(1),
-        epoch: Epoch(1),
-        salt: 1,
-        prev_root: Root::default(),
-        durable: BatchNo::ZERO,
-        clock_error_ns: 0,
-    });
-}
-
-/// A whole flow, per event and stage.
-fn stages(run: &Run) {
-    let laps = run.pick(1, 4, 12);
-    let (mut apart, mut together) = (Rig::new(Spread::Apart), Rig::new(Spread::Together));
-    let mut table = Table::new("a whole flow, five stages with values between them: per event and stage");
-    table.cell("each stage an actor", Unit::Nanoseconds, || apart.run(laps));
-    table.cell("five stages in one actor", Unit::Nanoseconds, || together.run(laps));
-    table.measure(run, 0.05);
 }
 
 /// The same cells for criterion, which keeps them to compare with.
@@ -304,11 +154,6 @@ fn record(run: &Run, batch: &Arc<Batch>) {
         pair.borrow_mut().run(rounds);
         Sample::new(2 * rounds, begun.elapsed())
     });
-    for (name, spread) in [("flow/apart", Spread::Apart), ("flow/together", Spread::Together)] {
-        let mut rig = Rig::new(spread);
-        let events = rig.run(1).count;
-        bench(&mut group, name, events, || rig.run(1));
-    }
     group.finish();
     criterion.final_summary();
 }

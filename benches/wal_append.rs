@@ -9,24 +9,16 @@
 //! settings that ship, where segments are zero-filled at a paced rate while the log is written.
 
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use downbeat_benches::disk::RawDisk;
+use downbeat_benches::pipeline::{Chain, Segments, Stream};
 use downbeat_benches::run::bench;
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
-use downbeat_record::{Batch, Fields, Timestamp};
-use downbeat_wal::{Log, Options};
 use mimalloc::MiMalloc;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
-
-/// Writes in flight.
-const DEPTH: usize = 8;
-/// Batches that go round.
-const BATCHES: u16 = 16;
 
 fn main() {
     let run = Run::start("wal_append");
@@ -36,87 +28,55 @@ fn main() {
     let raw = raw.expect("the directory takes direct writes");
     if run.shows() {
         run.floor("before");
-        let mut table = Table::new("the log alone beside the bare disk: events of 64 bytes");
-        for kib in [64, 256] {
-            let (raw, scratch) = (&raw, &scratch);
-            table.cell(
-                format!("log, ready segments, {kib} KiB batches"),
-                Unit::MillionsPerSecond,
-                move || stream(scratch.path(), kib << 10, bytes, Segments::Ready),
-            );
-            table.cell(
-                format!("bare direct writes, not synced, {kib} KiB"),
-                Unit::GigabytesPerSecond,
-                move || bare(raw, kib << 10),
-            );
-        }
-        let long = run.pick(8 << 20, 256 << 20, 768 << 20);
-        table.cell("log, settings that ship, 256 KiB batches", Unit::MillionsPerSecond, || {
-            stream(scratch.path(), 256 << 10, long, Segments::Shipped)
-        });
-        let table = table.measure(&run, 0.25);
-        run.say(format_args!(
-            "log / bare disk, in bytes: {:.2} at 64 KiB, {:.2} at 256 KiB",
-            table.gigabytes_per_second(0) / table.of(1),
-            table.gigabytes_per_second(2) / table.of(3)
-        ));
+        compare(&run, &raw, scratch.path(), bytes);
         run.floor("after");
     }
     record(&run, scratch.path(), bytes);
 }
 
-/// Which segments the log finds.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Segments {
-    /// All that it will need are there.
-    Ready,
-    /// Two, and more as they are made.
-    Shipped,
+/// Batches and payloads that are measured, in bytes.
+const FORMS: [(usize, usize); 3] = [(64 << 10, 64), (256 << 10, 64), (256 << 10, 256)];
+
+/// For each form the log, the processor's part of it, and the bare disk.
+fn compare(run: &Run, raw: &RawDisk, dir: &Path, bytes: u64) {
+    let mut table = Table::new("the log alone, beside the processor's part of it and the bare disk");
+    for (batch, payload) in FORMS {
+        let (stream, kib) = (Stream { payload, batch, bytes }, batch >> 10);
+        let form = format!("{payload}-byte events, {kib} KiB batches");
+        table.cell(format!("log, ready segments: {form}"), Unit::MillionsPerSecond, move || {
+            stream.to_log(dir, Segments::Ready)
+        });
+        table.cell(format!("processor alone: {form}"), Unit::MillionsPerSecond, move || {
+            stream.on_processor(Chain::On)
+        });
+        table.cell(
+            format!("bare direct writes, not synced: {kib} KiB"),
+            Unit::GigabytesPerSecond,
+            move || bare(raw, batch),
+        );
+    }
+    let long = run.pick(8 << 20, 256 << 20, 768 << 20);
+    table.cell(
+        "log, settings that ship: 64-byte events, 256 KiB batches",
+        Unit::MillionsPerSecond,
+        move || Stream::of_64(256 << 10, long).to_log(dir, Segments::Shipped),
+    );
+    let table = table.measure(run, 0.25);
+    for (form, (batch, payload)) in FORMS.iter().enumerate() {
+        let [log, processor, disk] = [0, 1, 2].map(|cell| table.gigabytes_per_second(3 * form + cell));
+        run.say(format_args!(
+            "{payload}-byte events, {} KiB batches: log / bare disk {:.2}, log / processor alone {:.2}, log / the slower {:.2}",
+            batch >> 10,
+            log / disk,
+            log / processor,
+            log / disk.min(processor)
+        ));
+    }
 }
 
 fn bare(raw: &RawDisk, piece: usize) -> Sample {
     let time = raw.overwrite(piece, 4).expect("the disk writes");
     Sample { bytes: raw.bytes(), ..Sample::new(raw.bytes() / piece as u64, time) }
-}
-
-/// Opens a new log and writes `bytes` to it, as a sequencer does: batches are filled again as they come back.
-fn stream(dir: &Path, batch_bytes: usize, bytes: u64, segments: Segments) -> Sample {
-    // It is not there the first time.
-    let _ = std::fs::remove_dir_all(dir);
-    let mut options = Options { batch_bytes, depth: DEPTH, ..Options::new(dir) };
-    if segments == Segments::Ready {
-        options.spare_segments = (bytes / options.segment_bytes) as usize + 2;
-        options.zero_fill_bytes_per_second = u64::MAX >> 20;
-    }
-    let (mut log, _) = Log::open(&options, |_| Ok(())).expect("a new log opens");
-    let mut batches: Vec<_> =
-        (0..BATCHES).map(|index| Arc::new(Batch::with_capacity(batch_bytes, index))).collect();
-    log.register(&batches);
-    while log.spare_segments() < options.spare_segments {
-        log.wait(Some(Duration::from_millis(100))).expect("segments are made");
-    }
-    let (mut written, mut events, mut slot, mut time) = (0, 0, 0, 1);
-    let begun = Instant::now();
-    while written < bytes {
-        log.poll().expect("the log goes on");
-        let free = Arc::get_mut(&mut batches[slot]);
-        let Some(batch) = free.filter(|_| log.in_flight() < DEPTH && log.ready().is_ok()) else {
-            log.wait(None).expect("the log goes on");
-            continue;
-        };
-        batch.open(log.next_seq());
-        while batch.push(&Fields::default(), Timestamp(time), &[0x5a; 64]).is_ok() {
-            time += 1;
-        }
-        events += u64::from(batch.count());
-        written += batch.padded_len() as u64;
-        log.append(&mut batches[slot]).expect("there is room");
-        slot = (slot + 1) % batches.len();
-    }
-    let durable = log.drain().expect("everything becomes durable");
-    let sample = Sample { bytes: written, ..Sample::new(events, begun.elapsed()) };
-    assert_eq!(durable.seq.0, events, "every event is durable");
-    sample
 }
 
 /// The same cells for criterion.
@@ -125,8 +85,9 @@ fn record(run: &Run, dir: &Path, bytes: u64) {
     let mut group = criterion.benchmark_group("wal_append");
     let bytes = bytes / 2;
     for kib in [64, 256] {
-        let events = stream(dir, kib << 10, bytes, Segments::Ready).count;
-        bench(&mut group, &format!("{kib}_kib"), events, || stream(dir, kib << 10, bytes, Segments::Ready));
+        let stream = Stream::of_64(kib << 10, bytes);
+        let events = stream.to_log(dir, Segments::Ready).count;
+        bench(&mut group, &format!("{kib}_kib"), events, || stream.to_log(dir, Segments::Ready));
     }
     group.finish();
     criterion.final_summary();

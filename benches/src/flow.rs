@@ -147,6 +147,25 @@ pub fn five(spread: Spread) -> Flow {
     flow.build().expect("the flow is sound")
 }
 
+/// The names of the stages of a chain.
+static CHAINED: [&str; 16] =
+    ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"];
+
+/// A chain: the first stage reads the event, each other one what the stage before it sent; all in one actor.
+///
+/// # Panics
+///
+/// Without a stage, and with more than 16.
+pub fn chain(stages: usize) -> Flow {
+    assert!((1..=CHAINED.len()).contains(&stages), "{stages} stages");
+    let mut flow = Flow::named("chain").stage(CHAINED[0], FromEvent(1)).on::<Posted>().group("chain");
+    for pair in CHAINED[..stages].windows(2) {
+        let (before, name): (&'static [&'static str], _) = (&pair[..1], pair[1]);
+        flow = flow.stage(name, FromSteps(before)).after([before[0]]).group("chain");
+    }
+    flow.build().expect("the flow is sound")
+}
+
 /// Numbers for the event types of a flow, for where there is no log to give them.
 ///
 /// # Panics

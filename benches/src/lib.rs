@@ -14,13 +14,17 @@ pub mod run;
 pub mod table;
 
 pub mod allocations;
+mod checkout;
 pub mod disk;
 pub mod latency;
 pub mod machine;
 
-pub mod audit;
 pub mod flow;
+pub mod made;
+pub mod pipeline;
 pub mod plain;
+
+pub mod cells;
 
 pub use run::{Run, Scale};
 pub use table::{Sample, Table};

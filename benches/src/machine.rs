@@ -3,20 +3,26 @@
 use std::fmt;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 use downbeat_wal::probe;
 
+use crate::checkout;
+
 /// What a report says about its machine.
 pub struct Machine {
-    cpu: String,
-    cores: usize,
-    kernel: String,
+    /// The processor.
+    pub cpu: String,
+    /// Its cores, as far as this process may use them.
+    pub cores: usize,
+    /// The release of Linux.
+    pub kernel: String,
     disk: String,
-    commit: String,
-    compiler: String,
-    load: String,
+    build: String,
+    /// Of the tree as it is, when that is another one.
+    checkout: Option<String>,
+    /// How busy it was.
+    pub load: String,
 }
 
 impl Machine {
@@ -39,8 +45,8 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: first_line("/proc/sys/kernel/osrelease"),
             disk,
-            commit: commit(),
-            compiler: output("rustc", &["--version"]).unwrap_or_else(|| "unknown".to_owned()),
+            build: format!("{BUILT_FROM}, {}", env!("DOWNBEAT_BUILD_COMPILER")),
+            checkout: another_checkout(),
             load: first_line("/proc/loadavg"),
         }
     }
@@ -50,7 +56,10 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "machine    {}, {} cores, Linux {}", self.cpu, self.cores, self.kernel)?;
         writeln!(f, "filesystem {}", self.disk)?;
-        writeln!(f, "checkout   {}, {}", self.commit, self.compiler)?;
+        writeln!(f, "build      {}", self.build)?;
+        if let Some(checkout) = &self.checkout {
+            writeln!(f, "checkout   {checkout}, which is not what was built")?;
+        }
         write!(f, "load       {}", self.load)
     }
 }
@@ -60,21 +69,13 @@ fn first_line(path: &str) -> String {
     text.lines().next().unwrap_or("unknown").to_owned()
 }
 
-fn commit() -> String {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let Some(commit) = output("git", &["-C", root, "rev-parse", "--short", "HEAD"]) else {
-        return "no repository".to_owned();
-    };
-    match output("git", &["-C", root, "status", "--porcelain", "--untracked-files=no"]) {
-        Some(changes) if changes.is_empty() => commit,
-        _ => format!("{commit} with changes"),
-    }
-}
+/// The commit that this program was built from.
+const BUILT_FROM: &str = env!("DOWNBEAT_BUILD_COMMIT");
 
-fn output(program: &str, arguments: &[&str]) -> Option<String> {
-    let output =
-        Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+/// The tree that was built may be gone, or another one may have taken its place.
+fn another_checkout() -> Option<String> {
+    let checkout = checkout::commit(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/..")));
+    (checkout != BUILT_FROM && checkout != checkout::UNKNOWN).then_some(checkout)
 }
 
 /// How much processor time was used, by everyone and by this process, in clock ticks.

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+#[cfg(feature = "criterion")]
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, Throughput, measurement::WallTime};
 use downbeat_wal::probe;
 
@@ -134,6 +135,7 @@ impl Run {
         }
     }
 
+    #[cfg(feature = "criterion")]
     /// Criterion, set so that a bench takes a minute at most.
     pub fn criterion(&self) -> Criterion {
         Criterion::default()
@@ -145,6 +147,7 @@ impl Run {
     }
 }
 
+#[cfg(feature = "criterion")]
 /// Measures a cell with criterion; one iteration is one run of the cell, of `elements` elements.
 pub fn bench(
     group: &mut BenchmarkGroup<'_, WallTime>,
@@ -164,7 +167,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    fn new(path: PathBuf) -> Self {
+    /// A directory at `path`, which is not made.
+    pub fn new(path: PathBuf) -> Self {
         // What an earlier run with this process number left would be taken for a log.
         let _ = std::fs::remove_dir_all(&path);
         Self { path }

@@ -1,7 +1,8 @@
 //! Rounds that interleave what is compared: the machine's moods fall on all cells alike.
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use crate::run::Run;
 
@@ -84,6 +85,17 @@ impl<'a> Table<'a> {
     pub fn cell(&mut self, name: impl Into<String>, unit: Unit, measure: impl FnMut() -> Sample + 'a) {
         let (name, measure) = (name.into(), Box::new(measure));
         self.cells.push(Cell { name, unit, measure, samples: Vec::new() });
+    }
+
+    /// Adds a cell without work: what a turn of a loop costs, where the others are of a few nanoseconds.
+    pub fn empty_loop(&mut self, turns: u64) {
+        self.cell("an empty loop", Unit::Nanoseconds, move || {
+            let begun = Instant::now();
+            (0..turns).for_each(|turn| {
+                black_box(turn);
+            });
+            Sample::new(turns, begun.elapsed())
+        });
     }
 
     /// Measures every cell once, for nothing, and then in turn; prints medians. `others` is the share of the cores

@@ -20,6 +20,7 @@ Examples:
   downbeat verify LOG                            is the log whole and in order?
   downbeat replay LOG --flow loan --shards 8     does the code still give the logged result?
   downbeat inspect LOG --kind loan.Decided --limit 5
+  downbeat bench --html bench.html               how fast is all of it on this machine?
 
 Exit codes:
   0 it holds   1 it does not: bad input, damage, divergence   2 usage   3 the system refused
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Tail(TailArgs),
     /// What this machine, this disk and this log are like
     Doctor(DoctorArgs),
+    /// How fast this machine is, and Downbeat on it
+    Bench(BenchArgs),
 }
 
 #[derive(Args, Debug)]
@@ -256,6 +259,46 @@ pub(crate) struct DoctorArgs {
     /// A log, or the place where one shall be
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  downbeat bench --quick
+  downbeat bench --dir /var/lib/loans --html bench.html --json bench.json
+  downbeat bench --html after.html --beside bench.json
+  downbeat bench --from new.json --beside old.json --html both.html
+
+What is measured: the bare disk, the log, hops between actors, the whole way
+from submit to durable and applied, and what becomes of it with more producers,
+more stages and bigger payloads. Every log that an engine writes is replayed,
+and the digests have to be the same. The names in the JSON are described in
+docs/bench.md.")]
+pub(crate) struct BenchArgs {
+    /// Where logs are written, and removed again: the disk that is measured
+    #[arg(long, default_value = ".", value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Half a minute instead of three: a glance, not to be published
+    #[arg(long, conflicts_with = "from")]
+    pub(crate) quick: bool,
+    /// Only whether it works
+    #[arg(long, hide = true, conflicts_with_all = ["from", "quick"])]
+    pub(crate) smoke: bool,
+    /// Measure nothing: show a run that was kept, as JSON or as a page
+    #[arg(long, value_name = "FILE", conflicts_with = "dir")]
+    pub(crate) from: Option<PathBuf>,
+    /// Lay an earlier run beside this one: what --json or --html wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) beside: Option<PathBuf>,
+    /// Write a page with plots, which needs nothing but itself
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+    /// Write the run as one JSON object; without FILE to stdout, instead of a page
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    pub(crate) json: Option<PathBuf>,
+    /// Draw no progress bar
+    #[arg(long)]
+    pub(crate) no_progress: bool,
 }
 
 fn hex128(text: &str) -> Result<u128, String> {

@@ -4,6 +4,7 @@
 //!  args ──parse──► commands: run, demo ──► pump ──► downbeat (engine)     writes a log
 //!                            verify, replay, inspect, tail ──► audit      reads one
 //!                            doctor ──► downbeat::probe                   asks the disk
+//!                            bench ──► downbeat-benches ──► report        measures
 //! ```
 //!
 //! ```no_run
@@ -42,6 +43,7 @@ mod opening;
 mod page;
 mod progress;
 mod pump;
+mod report;
 mod signals;
 
 use std::process::ExitCode;
@@ -55,6 +57,11 @@ pub use loan::loan;
 
 /// Runs the program with the arguments of the process, on the flows it is to know.
 pub fn main(flows: &[Known]) -> ExitCode {
+    main_with(flows, "not named by the program")
+}
+
+/// As [`main`], for a program that has an allocator of its own: `bench` names it beside its figures.
+pub fn main_with(flows: &[Known], allocator: &str) -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -71,6 +78,7 @@ pub fn main(flows: &[Known]) -> ExitCode {
         Command::Inspect(args) => commands::inspect::run(args),
         Command::Tail(args) => commands::tail::run(args),
         Command::Doctor(args) => commands::doctor::run(args),
+        Command::Bench(args) => commands::bench::run(args, allocator),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

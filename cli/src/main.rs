@@ -7,5 +7,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    downbeat_cli::main(&[downbeat_cli::loan()])
+    downbeat_cli::main_with(&[downbeat_cli::loan()], "mimalloc")
 }

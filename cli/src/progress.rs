@@ -13,6 +13,15 @@ pub(crate) fn bar(wanted: bool, what: &'static str, total: u64) -> ProgressBar {
     bar
 }
 
+/// A bar over about as many seconds, in tenths.
+pub(crate) fn share(wanted: bool, seconds: f64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some((seconds * 10.0) as u64), target(wanted));
+    if let Ok(style) = ProgressStyle::with_template("  {msg:<13} {bar:32} {percent:>3} %  {elapsed}") {
+        bar.set_style(style.progress_chars("━╸ "));
+    }
+    bar
+}
+
 /// A line without an end in sight.
 pub(crate) fn spinner(wanted: bool, what: &'static str) -> ProgressBar {
     let spinner = ProgressBar::with_draw_target(None, target(wanted));

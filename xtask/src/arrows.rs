@@ -4,7 +4,8 @@
 //!  derive ◄─ record ◄─┬─ sequencer ◄─┐
 //!                     ├─ wal ◄───────┼─ engine ◄─ cli
 //!                     └─ flow ◄─ actors ◄─┘        │
-//!                          ▲─── audit ◄────────────┘
+//!                          ▲─── audit ◄────────────┤
+//!                              benches (any) ◄─────┘ without criterion
 //! ```
 //!
 //! Order, durability and effect never import each other: only `engine` joins them. Normal dependencies count;
@@ -32,7 +33,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
         &["downbeat-record", "downbeat-sequencer", "downbeat-wal", "downbeat-flow", "downbeat-actors"],
     ),
     ("downbeat-audit", &["downbeat-record", "downbeat-flow", "downbeat-wal"]),
-    ("downbeat-cli", &["downbeat", "downbeat-audit", "downbeat-example-loan"]),
+    ("downbeat-cli", &["downbeat", "downbeat-audit", "downbeat-benches", "downbeat-example-loan"]),
 ];
 
 /// Packages that may import any of ours.
@@ -48,6 +49,10 @@ const MUST_NOT_KNOW: [(&str, &[&str]); 6] = [
     ("downbeat-audit", &["tokio", "ractor"]),
 ];
 
+/// The program measures with the library of the benches, and must not carry what only the benches need.
+const PROGRAM: &str = "downbeat-cli";
+const NOT_IN_PROGRAM: &str = "criterion";
+
 /// A default feature of ractor that costs two thirds of a hop. Features unify over a workspace, so one
 /// dependency that names ractor without care turns it on for everyone.
 const SPANS: &str = "message_span_propogation";
@@ -58,7 +63,26 @@ const SPANS: &str = "message_span_propogation";
 ///
 /// When cargo does not say what it resolves.
 pub fn check(root: &Path) -> anyhow::Result<Vec<Finding>> {
-    Ok(findings(&resolve(root)?))
+    let mut findings = findings(&resolve(root)?);
+    findings.extend(carried(&tree_of_program(root)?));
+    Ok(findings)
+}
+
+/// What the program is built of when it is built alone: in the metadata of a workspace the features of all its
+/// members are unified, and the benches want more than the program does.
+fn tree_of_program(root: &Path) -> anyhow::Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let arguments = ["tree", "-p", PROGRAM, "-e", "normal", "--prefix", "none", "-f", "{p}"];
+    let tree = Command::new(cargo).args(arguments).current_dir(root).output().context("cargo tree")?;
+    anyhow::ensure!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr).trim());
+    String::from_utf8(tree.stdout).context("cargo tree")
+}
+
+fn carried(tree: &str) -> Option<Finding> {
+    let found = tree.lines().any(|line| line.split(' ').next() == Some(NOT_IN_PROGRAM));
+    let what =
+        format!("{PROGRAM} carries {NOT_IN_PROGRAM}: use downbeat-benches without its default features");
+    found.then(|| Finding { path: "cli/Cargo.toml".to_owned(), line: 0, what })
 }
 
 /// What cargo resolves for this machine: for others it would have to fetch crates that nobody here builds.
@@ -217,6 +241,13 @@ mod tests {
             flow.name = serde_json::from_value("downbeat-new".into()).unwrap();
         });
         assert!(found.iter().any(|one| one.contains("is not in the table of arrows")), "{found:?}");
+    }
+
+    #[test]
+    fn a_program_that_carries_what_only_the_benches_need_is_found() {
+        assert_eq!(carried("downbeat-cli v0.1.0\nclap v4.6.7\ncriterion-plot v0.5.0\n"), None);
+        let found = carried("downbeat-cli v0.1.0\ncriterion v0.8.2\n").unwrap();
+        assert!(found.to_string().starts_with("cli/Cargo.toml: downbeat-cli carries criterion"), "{found}");
     }
 
     #[test]

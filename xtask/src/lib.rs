@@ -6,6 +6,7 @@
 //! | `tidy` | style rules that a machine can see ([`tidy`]) |
 //! | `arrows` | who may import whom, and what nobody may know ([`arrows`]) |
 //! | `loom` | the models of the lock-free parts ([`models`]) |
+//! | `guard` | instructions per event of the hot paths, against a baseline ([`guard`]) |
 //! | `kill9` | a writer killed again and again, against an oracle outside of it ([`kill9`]) |
 //! | `check-loan` | the summary of the real loan log ([`loan`]) |
 //!
@@ -14,6 +15,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
 pub mod arrows;
+pub mod guard;
 pub mod kill9;
 pub mod loan;
 pub mod models;

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
-use xtask::{Finding, arrows, kill9, loan, models, root, tidy};
+use xtask::{Finding, arrows, guard, kill9, loan, models, root, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What developers of Downbeat run", max_term_width = 100)]
@@ -26,6 +26,8 @@ enum Task {
     Arrows,
     /// The models of the lock-free parts
     Loom,
+    /// Count the instructions of the hot paths, and hold them against the baseline; needs valgrind
+    Guard(guard::Args),
     /// Kill a writer at random moments, and hold its log against what it acknowledged
     Kill9(kill9::Args),
     /// The writer that kill9 kills
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::check(&root()).and_then(|findings| report("tidy", &findings)),
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
         Task::Loom => models::run(&root()),
+        Task::Guard(args) => guard::run(&root(), &args),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
         Task::Kill9Writer(args) => kill9::write(&args),
         Task::CheckLoan { file } => loan::check(&file),

@@ -66,7 +66,8 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
     Ok(page.print()?)
 }
 
-fn holds_log(dir: &Path) -> bool {
+/// True for the directory of a log.
+pub(crate) fn holds_log(dir: &Path) -> bool {
     let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
     names.into_iter().any(|name| name.to_string_lossy().starts_with("MANIFEST."))
 }
