@@ -1,0 +1,87 @@
+//! raft-engine, the log of TiKV: threads that write at once form a group, whose leader syncs for all.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use protobuf::well_known_types::BytesValue;
+use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
+
+use crate::event::{Event, number};
+use crate::log::peer::{Committer, Peer};
+use crate::log::shape::Shape;
+
+/// What it promises, and how it was set.
+pub(crate) const SAYS: &str = "Engine::write(sync = true): fdatasync; a log entry an event, no compression, log files prefilled for recycling";
+
+/// Files are prefilled for as many samples of the largest size.
+const SAMPLES: u64 = 8;
+
+/// An event as a log entry; its index is its number.
+struct Entry;
+
+impl MessageExt for Entry {
+    type Entry = BytesValue;
+
+    fn index(entry: &BytesValue) -> u64 {
+        number(&entry.value)
+    }
+}
+
+/// A log with a region for each thread: within one, indices have no gaps.
+pub(crate) struct Raft {
+    engine: Option<Arc<Engine>>,
+    config: Config,
+}
+
+impl Raft {
+    pub(crate) fn open(dir: &Path, shape: Shape) -> Result<Self> {
+        let file = ReadableSize(shape.file_bytes);
+        // Half as much again is prefilled as it is told.
+        let prefilled = (shape.sample_bytes_max() * SAMPLES).max(2 * file.0);
+        let config = Config {
+            dir: dir.to_string_lossy().into_owned(),
+            batch_compression_threshold: ReadableSize(0),
+            target_file_size: file,
+            purge_threshold: ReadableSize(prefilled),
+            prefill_for_recycle: true,
+            prefill_limit: Some(ReadableSize(prefilled)),
+            ..Config::default()
+        };
+        Ok(Self { engine: Some(Arc::new(Engine::open(config.clone())?)), config })
+    }
+}
+
+impl Peer for Raft {
+    fn committer(&self, index: usize, shape: Shape) -> Result<Box<dyn Committer>> {
+        let engine = self.engine.clone().context("it is closed")?;
+        let entries = vec![BytesValue::default(); shape.events];
+        Ok(Box::new(Region { engine, id: index as u64 + 1, entries, batch: LogBatch::default() }))
+    }
+
+    fn reopen_and_count(&mut self) -> Result<u64> {
+        drop(self.engine.take());
+        let engine = Engine::open(self.config.clone())?;
+        let count = |region| Some(engine.last_index(region)? - engine.first_index(region)? + 1);
+        Ok(engine.raft_groups().into_iter().filter_map(count).sum())
+    }
+}
+
+struct Region {
+    engine: Arc<Engine>,
+    id: u64,
+    entries: Vec<BytesValue>,
+    batch: LogBatch,
+}
+
+impl Committer for Region {
+    fn commit(&mut self, events: &[Event]) -> Result<()> {
+        for (entry, event) in self.entries.iter_mut().zip(events) {
+            entry.value.clear();
+            entry.value.extend_from_slice(event);
+        }
+        self.batch.add_entries::<Entry>(self.id, &self.entries)?;
+        self.engine.write(&mut self.batch, true)?;
+        Ok(())
+    }
+}
