@@ -100,6 +100,9 @@ fn rows(session: &Session, shape: Shape, dir: &Path) -> Vec<Row<'static>> {
     }
     rows.add(ENGINE, Standing::Ours, synced, engine::SAYS, |dir| engine::Whole::open(dir, shape));
     rows.peer("raft-engine 0.4.2", "fdatasync", raft::SAYS, |dir| raft::Raft::open(dir, shape));
+    rows.peer("raft-engine, prefilled", "fdatasync", raft::SAYS_PREFILLED, |dir| {
+        raft::Raft::prefilled(dir, shape)
+    });
     rows.peer("okaywal 0.3.1", "fdatasync", okay::SAYS, |dir| okay::Okay::open(dir, shape));
     rows.peer("walrus-rust 0.2.0", "msync", walrus::SAYS, |dir| walrus::Walrus::open(dir, shape.threads));
     rows.peer("fjall 3.1.13", "fdatasync", fjall::SAYS, fjall::Fjall::open);
@@ -266,6 +269,7 @@ mod tests {
     #[test]
     fn raft_engine_holds_what_it_acknowledged() {
         holds(true, raft::Raft::open);
+        holds(true, raft::Raft::prefilled);
     }
 
     #[test]

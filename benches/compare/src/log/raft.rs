@@ -12,7 +12,12 @@ use crate::log::peer::{Committer, Peer};
 use crate::log::shape::Shape;
 
 /// What it promises, and how it was set.
-pub(crate) const SAYS: &str = "Engine::write(sync = true): fdatasync; a log entry an event, no compression, log files prefilled for recycling";
+pub(crate) const SAYS: &str =
+    "Engine::write(sync = true): fdatasync; a log entry an event, no compression, log files of 128 MiB";
+
+/// The same, with files that are ready.
+pub(crate) const SAYS_PREFILLED: &str =
+    "as raft-engine; log files prefilled for recycling, more than are used";
 
 /// Files are prefilled for as many samples of the largest size.
 const SAMPLES: u64 = 8;
@@ -35,11 +40,21 @@ pub(crate) struct Raft {
 }
 
 impl Raft {
-    pub(crate) fn open(dir: &Path, shape: Shape) -> Result<Self> {
-        let file = ReadableSize(shape.file_bytes);
+    /// A new log whose files are made as they are needed.
+    pub(crate) fn open(dir: &Path, _: Shape) -> Result<Self> {
+        Self::with(Config {
+            dir: dir.to_string_lossy().into_owned(),
+            batch_compression_threshold: ReadableSize(0),
+            ..Config::default()
+        })
+    }
+
+    /// A new log whose files are there already.
+    pub(crate) fn prefilled(dir: &Path, shape: Shape) -> Result<Self> {
+        let file = ReadableSize(2 * shape.file_bytes);
         // Half as much again is prefilled as it is told.
         let prefilled = (shape.sample_bytes_max() * SAMPLES).max(2 * file.0);
-        let config = Config {
+        Self::with(Config {
             dir: dir.to_string_lossy().into_owned(),
             batch_compression_threshold: ReadableSize(0),
             target_file_size: file,
@@ -47,7 +62,10 @@ impl Raft {
             prefill_for_recycle: true,
             prefill_limit: Some(ReadableSize(prefilled)),
             ..Config::default()
-        };
+        })
+    }
+
+    fn with(config: Config) -> Result<Self> {
         Ok(Self { engine: Some(Arc::new(Engine::open(config.clone())?)), config })
     }
 }
