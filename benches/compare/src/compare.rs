@@ -137,6 +137,8 @@ pub(crate) struct Rounds<'a> {
     pub(crate) others: f64,
     /// The disk, where the rows use it.
     pub(crate) disk: Option<Disk>,
+    /// How many times as many rounds as the run has: where samples are short and the machine has moods.
+    pub(crate) times: usize,
     /// Samples that may be taken again, all in all: a machine that is never quiet is told of, not waited for.
     pub(crate) again: usize,
 }
@@ -178,7 +180,7 @@ impl Rounds<'_> {
     /// Measures every row once for nothing, and then in turn.
     pub(crate) fn measure(&mut self, title: &str, rows: &mut [Row<'_>]) {
         let warm_up = usize::from(self.run.rounds() > 1);
-        let rounds = self.run.rounds() + warm_up;
+        let rounds = self.run.rounds() * self.times + warm_up;
         for round in 0..rounds {
             for row in &mut *rows {
                 let Ok(subject) = &mut row.state else { continue };

@@ -148,7 +148,7 @@ fn loaded(session: &mut Session, batch: &Arc<Batch>) {
 
     let mut rows = rows.rows;
     let title = "hop: five stages at full load, per token and hop";
-    Rounds { run, others: OTHERS, disk: None, again: AGAIN }.measure(title, &mut rows);
+    Rounds { run, others: OTHERS, disk: None, times: 1, again: AGAIN }.measure(title, &mut rows);
     let of = |row: &str, of: &str, goal| ratio(&rows, Unit::Nanoseconds, row, of, goal);
     let ratios = [
         of(RACTOR, LANES, Some(Goal::AtLeast(20.0))),
@@ -208,9 +208,12 @@ fn alone(session: &mut Session, batch: &Arc<Batch>) {
         halves(&pair.run(rounds as usize))
     });
     let mut pair = ring::crossbeam_pair();
-    rows.add("crossbeam channel, two threads that park", only_a_queue(), "blocking receive", move || {
-        halves(&pair(few as usize))
-    });
+    rows.add(
+        "crossbeam channel, two threads",
+        only_a_queue(),
+        "blocking receive: spins for a moment, then parks",
+        move || halves(&pair(few as usize)),
+    );
     let mut pair = ring::rtrb_pair();
     rows.add("rtrb, two threads that spin", only_a_queue(), "takes both cores", move || {
         halves(&pair(rounds as usize))
@@ -223,7 +226,7 @@ fn alone(session: &mut Session, batch: &Arc<Batch>) {
     let mut rows = rows.rows;
     let title =
         "hop: one token alone, half of a round trip (and of a reading of the clock): p50 of each round";
-    Rounds { run, others: OTHERS, disk: None, again: AGAIN }.measure(title, &mut rows);
+    Rounds { run, others: OTHERS, disk: None, times: 1, again: AGAIN }.measure(title, &mut rows);
     session.show(&Table {
         title,
         unit: Unit::Nanoseconds,

@@ -56,7 +56,7 @@ pub(crate) fn compare(session: &mut Session) {
         add(disruptor_name(producers), only, says, Box::new(Timed(measure)));
     }
     let title = "ingress: from a producer to a place in the order, per event of 64 bytes";
-    Rounds { run, others: OTHERS, disk: None, again: 10 }.measure(title, &mut rows);
+    Rounds { run, others: OTHERS, disk: None, times: 3, again: 10 }.measure(title, &mut rows);
     let ratios = [1, 4].into_iter().filter_map(|producers| {
         let ours = format!("downbeat ingress, {}", name(producers));
         ratio(&rows, Unit::Nanoseconds, &ours, &disruptor_name(producers), Some(Goal::AtMost(2.0)))

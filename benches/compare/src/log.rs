@@ -64,7 +64,7 @@ fn one(session: &mut Session, shape: Shape) -> Result<()> {
     let mut rows = rows(session, shape, scratch.path());
     let title = format!("log: {}", shape.title);
     let disk = Some(Disk::of(&session.run)?);
-    Rounds { run: &session.run, others: OTHERS, disk, again: AGAIN }.measure(&title, &mut rows);
+    Rounds { run: &session.run, others: OTHERS, disk, times: 1, again: AGAIN }.measure(&title, &mut rows);
     let best = best_peer(&rows, Unit::PerSecond);
     let ours = rows.iter().filter(|row| row.standing == Standing::Ours).map(|row| row.name.as_str());
     let ratios = ours

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result};
 use protobuf::well_known_types::BytesValue;
@@ -12,8 +13,7 @@ use crate::log::peer::{Committer, Peer};
 use crate::log::shape::Shape;
 
 /// What it promises, and how it was set.
-pub(crate) const SAYS: &str =
-    "Engine::write(sync = true): fdatasync; a log entry an event, no compression, log files of 128 MiB";
+pub(crate) const SAYS: &str = "Engine::write(sync = true): fdatasync; a log entry an event, no compression, log files of 128 MiB, compacted before a sample";
 
 /// The same, with files that are ready.
 pub(crate) const SAYS_PREFILLED: &str =
@@ -37,6 +37,8 @@ impl MessageExt for Entry {
 pub(crate) struct Raft {
     engine: Option<Arc<Engine>>,
     config: Config,
+    /// Entries that were let go.
+    compacted: Arc<AtomicU64>,
 }
 
 impl Raft {
@@ -66,7 +68,8 @@ impl Raft {
     }
 
     fn with(config: Config) -> Result<Self> {
-        Ok(Self { engine: Some(Arc::new(Engine::open(config.clone())?)), config })
+        let engine = Some(Arc::new(Engine::open(config.clone())?));
+        Ok(Self { engine, config, compacted: Arc::default() })
     }
 }
 
@@ -74,14 +77,16 @@ impl Peer for Raft {
     fn committer(&self, index: usize, shape: Shape) -> Result<Box<dyn Committer>> {
         let engine = self.engine.clone().context("it is closed")?;
         let entries = vec![BytesValue::default(); shape.events];
-        Ok(Box::new(Region { engine, id: index as u64 + 1, entries, batch: LogBatch::default() }))
+        let (batch, compacted) = (LogBatch::default(), self.compacted.clone());
+        Ok(Box::new(Region { engine, id: index as u64 + 1, entries, batch, compacted }))
     }
 
     fn reopen_and_count(&mut self) -> Result<u64> {
         drop(self.engine.take());
         let engine = Engine::open(self.config.clone())?;
         let count = |region| Some(engine.last_index(region)? - engine.first_index(region)? + 1);
-        Ok(engine.raft_groups().into_iter().filter_map(count).sum())
+        let held: u64 = engine.raft_groups().into_iter().filter_map(count).sum();
+        Ok(held + self.compacted.load(Ordering::Relaxed))
     }
 }
 
@@ -90,9 +95,18 @@ struct Region {
     id: u64,
     entries: Vec<BytesValue>,
     batch: LogBatch,
+    compacted: Arc<AtomicU64>,
 }
 
 impl Committer for Region {
+    /// Lets go of what the last sample wrote, as its users do: the index of what is kept is in memory, and grows.
+    fn settle(&mut self) -> Result<()> {
+        if let Some(last) = self.engine.last_index(self.id) {
+            self.compacted.fetch_add(self.engine.compact_to(self.id, last + 1), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, events: &[Event]) -> Result<()> {
         for (entry, event) in self.entries.iter_mut().zip(events) {
             entry.value.clear();
