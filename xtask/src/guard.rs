@@ -10,7 +10,7 @@
 //! ```
 //!
 //! What an instruction costs is not seen here: a cache miss counts as one. That is what the benches are for.
-//! `docs/decisions/0014-instructions-are-counted-by-callgrind.md` says why it is done this way.
+//! `docs/decisions/0016-instructions-are-counted-by-callgrind.md` says why it is done this way.
 
 mod baseline;
 mod callgrind;

@@ -22,7 +22,8 @@ const UNSAFE_IN: [&str; 6] = [
 ];
 
 /// Tests that count allocations by an allocator of their own.
-const COUNTING_TESTS: [&str; 2] = ["record/tests/allocation.rs", "sequencer/tests/allocations.rs"];
+const COUNTING_TESTS: [&str; 3] =
+    ["record/tests/allocation.rs", "sequencer/tests/allocations.rs", "engine/tests/allocations.rs"];
 
 /// Files of the actors crate that name ractor, the crate; the benches compare with it.
 const RACTOR_IN: [&str; 6] = [
