@@ -39,8 +39,6 @@ pub(crate) enum Site {
     TicketComplete,
     /// The holder's acquire of a result.
     TicketDone,
-    /// The holder's release of its waker to the sequencer.
-    TicketWaits,
     /// A freed ticket's release to the next user.
     TicketFree,
 }

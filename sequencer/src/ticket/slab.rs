@@ -194,8 +194,9 @@ impl Slab {
     pub(crate) fn register(&self, id: TicketId, waker: &Waker) {
         let slot = &self.slots[id.slot as usize];
         register(&slot.waker, waker);
-        // Release: who finds the flag finds the waker.
-        let before = slot.state.fetch_or(WAITS, order(Site::TicketWaits, Ordering::AcqRel));
+        // Release: who finds the flag finds the waker. No site of the models: loom's waker is a mutex, which orders
+        // this by itself.
+        let before = slot.state.fetch_or(WAITS, Ordering::AcqRel);
         check(id, before, HELD);
     }
 
