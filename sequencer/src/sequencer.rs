@@ -39,12 +39,14 @@ use crate::ingress::{Ingress, Lane, Shared};
 use crate::order::Order;
 use crate::ring::Drain;
 use crate::settings::{Settings, Start};
-use crate::ticket::{Outcome, OwedQueue};
+use crate::ticket::{Outcome, OwedQueue, Settled, TicketId};
 
 /// Entries that are ordered on one reading of the clock.
 const CLOCK_EVERY: u32 = 64;
 /// Entries whose keys are looked for in memory together.
 const WARM_EVERY: u32 = 16;
+/// Holders of tickets that are woken together.
+const WAKE_EVERY: usize = 64;
 
 /// What the last [`Sequencer::fill`] stopped at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +94,8 @@ pub struct Sequencer {
     search: usize,
     window_events: u64,
     owed: OwedQueue,
+    /// Tickets that have ended and whose holders are still to be woken; empty between two calls.
+    waiting: Vec<TicketId>,
     durable: Seq,
     stopped: Stop,
     poisoned: bool,
@@ -131,6 +135,7 @@ pub fn sequencer(
         search: 0,
         window_events: settings.window_events,
         owed: OwedQueue::with_capacity(settings.tickets),
+        waiting: Vec::with_capacity(WAKE_EVERY),
         stopped: Stop::Empty,
         poisoned: false,
         stats: Stats::default(),
@@ -203,8 +208,20 @@ impl Sequencer {
         self.durable = upto;
         let mut room = false;
         while let Some(owed) = self.owed.pop_due(upto) {
-            room |= self.shared.slab.complete(owed.id, Outcome::Placed(owed.receipt));
+            match self.shared.slab.settle(owed.id, Outcome::Placed(owed.receipt)) {
+                Settled::Held => {}
+                Settled::Waited => {
+                    if self.waiting.len() == WAKE_EVERY {
+                        self.wake_waiting();
+                    }
+                    self.waiting.push(owed.id);
+                }
+                Settled::Freed { was_empty } => room |= was_empty,
+            }
         }
+        // Only after all of them have ended: a holder that is woken for its first ticket finds the next ones done,
+        // instead of sleeping and being woken again for each.
+        self.wake_waiting();
         if room {
             self.shared.room.notify(usize::MAX);
         }
@@ -274,6 +291,12 @@ impl Sequencer {
     /// What was done so far.
     pub fn stats(&self) -> Stats {
         self.stats
+    }
+
+    fn wake_waiting(&mut self) {
+        for id in self.waiting.drain(..) {
+            self.shared.slab.wake(id);
+        }
     }
 
     fn drain(&mut self, lane: Lane, slowest: Seq) -> u64 {

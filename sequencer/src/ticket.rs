@@ -21,7 +21,7 @@ use std::thread::{self, Thread};
 
 use downbeat_record::{Seq, Timestamp};
 pub(crate) use owed::{Owed, OwedQueue};
-pub(crate) use slab::{Outcome, Slab, TicketId};
+pub(crate) use slab::{Outcome, Settled, Slab, TicketId};
 
 use crate::error::SubmitError;
 use crate::ingress::Handle;

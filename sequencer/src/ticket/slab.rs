@@ -11,6 +11,10 @@
 //! not mistaken for the same. A slot carries a generation: whoever holds an id of an earlier use is caught by
 //! an assertion instead of completing someone else's ticket.
 //!
+//! A holder that waits leaves its waker in the slot and then sets WAITS in the state. That and the clearing of
+//! OWED are read-modify-writes of one word, so one of them sees the other: either the sequencer finds WAITS and
+//! wakes, or the holder finds OWED cleared and does not sleep. A ticket nobody waits for costs no look at its waker.
+//!
 //! Invariant: the outcome is written by the sequencer before it clears OWED (release), and read by the holder
 //! after it saw OWED cleared (acquire).
 
@@ -26,6 +30,8 @@ use crate::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, Padded, Site, ord
 
 const HELD: u64 = 1;
 const OWED: u64 = 2;
+/// The holder left a waker. It may outlive the use of the slot that set it: the next `take` clears it.
+const WAITS: u64 = 4;
 const GENERATION: u32 = 32;
 /// No slot: the end of the stack.
 const NIL: u32 = u32::MAX;
@@ -45,10 +51,24 @@ pub(crate) enum Outcome {
     Poisoned,
 }
 
+/// What is left to do for a ticket whose outcome is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    /// Nothing: its holder will look.
+    Held,
+    /// Its holder waits, or did: [`Slab::wake`].
+    Waited,
+    /// Nothing: its holder was gone, and the slot is free.
+    Freed {
+        /// No slot was free before.
+        was_empty: bool,
+    },
+}
+
 /// One cache line.
 #[repr(align(64))]
 struct Slot {
-    /// Generation in the upper half, HELD and OWED below.
+    /// Generation in the upper half; HELD, OWED and WAITS below.
     state: AtomicU64,
     seq: AtomicU64,
     timestamp: AtomicU64,
@@ -114,6 +134,19 @@ impl Slab {
     /// The sequencer's part: says how it ended and wakes the holder. True when room came back to an empty slab.
     #[inline]
     pub(crate) fn complete(&self, id: TicketId, outcome: Outcome) -> bool {
+        match self.settle(id, outcome) {
+            Settled::Held => false,
+            Settled::Waited => {
+                self.wake(id);
+                false
+            }
+            Settled::Freed { was_empty } => was_empty,
+        }
+    }
+
+    /// The first half of [`Slab::complete`]: says how it ended. Where somebody waits, [`Slab::wake`] is owed.
+    #[inline]
+    pub(crate) fn settle(&self, id: TicketId, outcome: Outcome) -> Settled {
         let slot = &self.slots[id.slot as usize];
         let (code, seq, timestamp) = encode(outcome);
         slot.seq.store(seq, Ordering::Relaxed);
@@ -122,12 +155,16 @@ impl Slab {
         let before = slot.state.fetch_and(!OWED, order(Site::TicketComplete, Ordering::AcqRel));
         check(id, before, OWED);
         if before & HELD == 0 {
-            return self.free(id.slot);
+            return Settled::Freed { was_empty: self.free(id.slot) };
         }
+        if before & WAITS == 0 { Settled::Held } else { Settled::Waited }
+    }
+
+    /// The second half: wakes the holder.
+    pub(crate) fn wake(&self, id: TicketId) {
         // The holder may be gone by now and the slot in use again: then a waker of that use is called for
         // nothing, which a future must bear.
-        slot.waker.wake();
-        false
+        self.slots[id.slot as usize].waker.wake();
     }
 
     /// The holder's part: how it ended, if it has.
@@ -155,7 +192,12 @@ impl Slab {
     /// The holder's part: whom to wake. It must look at the outcome once more afterwards.
     #[inline]
     pub(crate) fn register(&self, id: TicketId, waker: &Waker) {
-        register(&self.slots[id.slot as usize].waker, waker);
+        let slot = &self.slots[id.slot as usize];
+        register(&slot.waker, waker);
+        // Release: who finds the flag finds the waker. No site of the models: loom's waker is a mutex, which orders
+        // this by itself.
+        let before = slot.state.fetch_or(WAITS, Ordering::AcqRel);
+        check(id, before, HELD);
     }
 
     /// The holder's part: nobody waits any more. True when room came back to an empty slab.

@@ -6,7 +6,7 @@ use downbeat_record::{Seq, Timestamp};
 use loom::future::block_on;
 use loom::thread;
 
-use super::{Outcome, Receipt, Slab, TicketId};
+use super::{Outcome, Receipt, Settled, Slab, TicketId};
 use crate::sync::{Arc, Site, weaken};
 
 fn check(model: impl Fn() + Send + Sync + 'static) {
@@ -61,6 +61,28 @@ fn complete_drop_and_use_again() {
     sequencer.join().unwrap();
 }
 
+/// The sequencer says the outcome of two tickets and only then wakes whoever waited.
+fn settle_two_and_wake_then() {
+    let slab = Arc::new(Slab::new(2));
+    let ids = [slab.take().unwrap(), slab.take().unwrap()];
+    let other = slab.clone();
+    let sequencer = thread::spawn(move || {
+        let settled = [1, 2].map(|n| other.settle(ids[n - 1], placed(n as u64)));
+        for (id, settled) in ids.into_iter().zip(settled) {
+            if settled == Settled::Waited {
+                other.wake(id);
+            }
+        }
+    });
+    for (id, seq) in ids.into_iter().zip([1, 2]) {
+        let outcome = block_on(std::future::poll_fn(|context| poll(&slab, id, context)));
+        assert_eq!(outcome, placed(seq));
+        slab.drop_ticket(id, true);
+    }
+    sequencer.join().unwrap();
+    assert!(slab.take().is_some() && slab.take().is_some(), "both let go");
+}
+
 /// Two threads take and give back slots; nobody gets one that is in use.
 fn take_and_free() {
     let slab = Arc::new(Slab::new(2));
@@ -85,6 +107,11 @@ fn a_waiting_ticket_is_woken_with_its_outcome() {
 #[test]
 fn a_slot_used_again_gets_only_its_own_outcome() {
     check(complete_drop_and_use_again);
+}
+
+#[test]
+fn who_waits_is_woken_after_all_outcomes_are_said() {
+    check(settle_two_and_wake_then);
 }
 
 #[test]
