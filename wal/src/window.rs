@@ -19,7 +19,7 @@
 //! - the thread has ended when the window is dropped, or has forgotten what it held.
 
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -192,17 +192,17 @@ struct Piece {
 struct Ahead {
     /// In a mutex that nobody ever locks: a receiver alone would keep a reader from being shared.
     pieces: Mutex<Option<Receiver<Piece>>>,
-    spare: Option<Sender<AlignedBuf>>,
+    spare: Option<SyncSender<AlignedBuf>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Ahead {
     fn begin(file: &Arc<dyn File>, offset: u64) -> io::Result<Self> {
         let (read, pieces) = sync_channel(AHEAD);
-        let (spare, spares) = channel();
+        let (spare, spares) = sync_channel(AHEAD + 1);
         for _ in 0..AHEAD {
             // The other end is in this function.
-            let _ = spare.send(AlignedBuf::zeroed(HEAD + PIECE));
+            let _ = spare.try_send(AlignedBuf::zeroed(HEAD + PIECE));
         }
         let file = Arc::clone(file);
         let thread = Builder::new()
@@ -223,7 +223,7 @@ impl Ahead {
             && let Some(spare) = &self.spare
         {
             // The thread may have reached the end.
-            let _ = spare.send(buf);
+            let _ = spare.try_send(buf);
         }
     }
 }
