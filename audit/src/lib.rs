@@ -6,8 +6,9 @@
 //!              └─ replay ──► does the code give what the log records?    needs the flow
 //! ```
 //!
-//! Everything runs on the caller's thread. [`replay`] drives the very [`downbeat_flow::Stage`] code that ran on
-//! actors, without actors and without leaves, and compares digests and emitted events with the log.
+//! Everything runs on the caller's thread, for which the reader may read ahead on another. [`replay`] drives the very
+//! [`downbeat_flow::Stage`] code that ran on actors, without actors and without leaves, and compares digests and
+//! emitted events with the log.
 //!
 //! What these can prove: that the log is whole, in order, unaltered since it was written as far as its own chain
 //! reaches, and that the code gives the recorded results. What they cannot: that a log was not cut at its end,

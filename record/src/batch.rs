@@ -292,6 +292,11 @@ impl Batch {
         self.contents.timestamp
     }
 
+    /// The timestamp of its last event; of a batch without events that was read, its own.
+    pub fn last_timestamp(&self) -> Timestamp {
+        self.last_timestamp
+    }
+
     /// Bytes used, header included, padding not.
     pub fn used(&self) -> usize {
         self.len

@@ -37,6 +37,7 @@ mod scan;
 pub mod segment;
 pub mod storage;
 mod survey;
+mod window;
 
 pub use error::{Damage, LogError, NotReady, OpenError, Poison, ScanError};
 pub use log::{Log, Recovered};

@@ -22,6 +22,7 @@ use crate::segment::{HeaderBlock, SegmentHeader};
 use crate::storage::disk::{Disk, DiskQueue};
 use crate::storage::{Access, Storage};
 use crate::survey::{Survey, read_header, read_manifest};
+use crate::window::Pace;
 
 mod scout;
 
@@ -114,6 +115,8 @@ pub struct Reader {
     chain: Chain,
     /// The chain has begun: the first segment entered need not continue anything.
     begun: bool,
+    /// The segment before was read ahead.
+    streaming: bool,
     /// The highest batch known durable.
     durable: BatchNo,
     scout: Option<Scout>,
@@ -188,6 +191,7 @@ impl Reader {
             scan: None,
             chain: Chain::start(),
             begun: segment == SegmentId(1),
+            streaming: false,
             durable: BatchNo::ZERO,
             scout: None,
         };
@@ -266,6 +270,7 @@ impl Reader {
                 Found::Nothing(damage) => {
                     // Another process may have written since the window was read.
                     if !std::mem::replace(&mut fresh, true) {
+                        self.streaming = open.scan.window.is_ahead();
                         open.scan.window.forget();
                         continue;
                     }
@@ -369,7 +374,8 @@ impl Reader {
         let next = self.header(SegmentId(id.0 + 1))?;
         let limit = next.filter(|next| next.epoch > header.epoch).map(|next| next.first_batch_no);
         let path = self.storage.path(&name);
-        let mut scan = SegmentScan::new(path.clone(), header, file);
+        let pace = Pace::on(&*self.storage, self.streaming);
+        let mut scan = SegmentScan::new(path.clone(), header, file, pace);
         scan.verify_chain = self.options.verify_chain;
         self.segment = id;
         self.scan = Some(Open { scan, path: path.into(), limit });

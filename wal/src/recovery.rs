@@ -25,6 +25,7 @@ use crate::scan::{Behind, Chain, Found, SegmentScan};
 use crate::segment::HeaderBlock;
 use crate::storage::{Access, File, Storage};
 use crate::survey::Survey;
+use crate::window::{Pace, Window};
 
 pub mod table;
 
@@ -203,7 +204,8 @@ fn walk(
 
         let name = names::segment(id);
         let file = open(storage, &name)?;
-        let mut scan = SegmentScan::new(storage.path(&name), header, file);
+        let pace = Pace::on(storage, id > outcome.oldest);
+        let mut scan = SegmentScan::new(storage.path(&name), header, file, pace);
         outcome.chain.enter(&header, root);
         let reason = loop {
             if limit == Some(outcome.chain.next_batch) {
@@ -241,7 +243,7 @@ impl Outcome {
 }
 
 fn keep(outcome: &mut Outcome, id: SegmentId, batch: &Batch, contracts: &mut Option<Vec<u8>>) {
-    let last = batch.records().last().map_or(batch.timestamp(), |record| record.timestamp);
+    let last = batch.last_timestamp();
     let kept = &mut outcome.kept;
     kept.batches += 1;
     kept.last_timestamp = kept.last_timestamp.max(last);
@@ -300,7 +302,8 @@ fn decide(
         let from = if *id == stop.segment { stop.offset.max(BLOCK as u64) } else { BLOCK as u64 };
         let name = names::segment(*id);
         let mut here = Behind::default();
-        here.look(storage.path(&name), open(storage, &name)?, from, salt, next)?;
+        let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
+        here.look(storage.path(&name), window, from, salt, next)?;
         if *id >= outcome.resume_at && !here.dirty && segment.len >= BLOCK as u64 {
             reusable.push(*id);
         }

@@ -4,19 +4,16 @@
 //! segment, and it is the one that comes next. A batch that is there but not chained to the one before is no
 //! accident of a disk, and an error of its own.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{AlignedBuf, BLOCK, Batch, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq};
+use downbeat_record::{BLOCK, Batch, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq};
 
 use crate::error::{Damage, ScanError};
 use crate::segment::SegmentHeader;
 use crate::storage::File;
-
-/// Bytes read at once: a disk gives its full sequential rate from here on.
-const READ_AHEAD: usize = 1 << 20;
+use crate::window::{Pace, Window};
 
 /// What must come next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,41 +73,6 @@ impl Chain {
     }
 }
 
-/// A file, read in large pieces.
-pub(crate) struct Window {
-    file: Arc<dyn File>,
-    buf: AlignedBuf,
-    start: u64,
-    len: usize,
-}
-
-impl Window {
-    pub(crate) fn new(file: Arc<dyn File>) -> Self {
-        Self { file, buf: AlignedBuf::zeroed(BLOCK), start: 0, len: 0 }
-    }
-
-    /// The bytes from `offset`, a multiple of a block, on: `want` of them, or fewer where the file ends.
-    pub(crate) fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
-        let held = offset >= self.start && offset + want as u64 <= self.start + self.len as u64;
-        if !held {
-            let need = want.max(READ_AHEAD).next_multiple_of(BLOCK);
-            if self.buf.len() < need {
-                self.buf = AlignedBuf::zeroed(need);
-            }
-            (self.start, self.len) = (offset, 0);
-            self.len = self.file.read_at(&mut self.buf, offset)?;
-        }
-        let from = (offset - self.start) as usize;
-        let to = self.len.min(from + want);
-        Ok(&self.buf[from.min(to)..to])
-    }
-
-    /// Forgets what was read, so that what another process has written since is seen.
-    pub(crate) fn forget(&mut self) {
-        self.len = 0;
-    }
-}
-
 /// What stands at a place where a batch should.
 pub(crate) enum Found {
     Batch(Batch, Root),
@@ -129,8 +91,8 @@ pub(crate) struct SegmentScan {
 
 impl SegmentScan {
     /// At the first batch of a segment.
-    pub(crate) fn new(path: PathBuf, header: SegmentHeader, file: Arc<dyn File>) -> Self {
-        Self { path, header, window: Window::new(file), offset: BLOCK as u64, verify_chain: true }
+    pub(crate) fn new(path: PathBuf, header: SegmentHeader, file: Arc<dyn File>, pace: Pace) -> Self {
+        Self { path, header, window: Window::new(file, pace), offset: BLOCK as u64, verify_chain: true }
     }
 
     /// Looks for the batch that comes next. The place moves only by [`SegmentScan::pass`].
@@ -205,12 +167,11 @@ impl Behind {
     pub(crate) fn look(
         &mut self,
         path: PathBuf,
-        file: Arc<dyn File>,
+        mut window: Window,
         mut offset: u64,
         mut salt: Option<u32>,
         next: BatchNo,
     ) -> Result<(), ScanError> {
-        let mut window = Window::new(file);
         loop {
             let unreadable = |source| ScanError::Unreadable { path: path.clone(), offset, source };
             let bytes = window.at(offset, BLOCK).map_err(unreadable)?;
@@ -218,7 +179,8 @@ impl Behind {
                 return Ok(());
             }
             let mut step = BLOCK as u64;
-            if bytes.iter().any(|byte| *byte != 0) {
+            // Without an early exit the compiler compares many bytes at once.
+            if bytes.iter().fold(0, |all, byte| all | byte) != 0 {
                 self.dirty = true;
                 if let Ok(header) = BatchHeader::parse(bytes) {
                     let ours = *salt.get_or_insert(header.salt()) == header.salt();

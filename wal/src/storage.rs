@@ -175,12 +175,12 @@ pub trait File: Send + Sync {
         self.len().map(|len| len == 0)
     }
 
-    /// Reads until `buf` is full or the file ends; says how many bytes there were.
+    /// Reads until `buf` is full or the file ends; says how many bytes there were. May be called by several threads.
     ///
     /// # Errors
     ///
     /// The system's.
-    fn read_at(&self, buf: &mut AlignedBuf, offset: u64) -> io::Result<usize>;
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
 
     /// Writes some of `bytes`; durable on return when `dsync`.
     ///

@@ -8,6 +8,7 @@ use crate::scan::SegmentScan;
 use crate::segment::HeaderBlock;
 use crate::storage::{Access, Storage};
 use crate::survey::read_header;
+use crate::window::Pace;
 
 /// A place ahead of a reader.
 pub(super) struct Scout {
@@ -75,7 +76,7 @@ impl Scout {
         let Ok(file) = storage.open(&name, Access::Read) else { return Ok(false) };
         match read_header(storage, &name, &file)? {
             HeaderBlock::Valid(header, _) if header.log_id == log_id => {
-                self.scan = Some(SegmentScan::new(storage.path(&name), header, file));
+                self.scan = Some(SegmentScan::new(storage.path(&name), header, file, Pace::SPARSE));
                 Ok(true)
             }
             _ => Ok(false),

@@ -11,7 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use downbeat_record::{AlignedBuf, BLOCK};
+use downbeat_record::BLOCK;
 use rustix::fs::{
     AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate, fdatasync, flock, fstat,
     fsync, openat, renameat, unlinkat,
@@ -182,7 +182,7 @@ impl File for DiskFile {
         Ok(fstat(&self.0)?.st_size.unsigned_abs())
     }
 
-    fn read_at(&self, buf: &mut AlignedBuf, offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut read = 0;
         while read < buf.len() {
             match pread(&self.0, &mut buf[read..], offset + read as u64) {

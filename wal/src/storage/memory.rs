@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use downbeat_record::{AlignedBuf, Batch};
+use downbeat_record::Batch;
 
 use crate::storage::{
     Access, Backend, Bell, Completion, Entry, EntryKind, File, Flush, Handle, Lock, Queue, Storage, Write,
@@ -396,7 +396,7 @@ impl File for MemoryFile {
         Ok(self.memory.state().content(self.number, self.boot)?.bytes.len() as u64)
     }
 
-    fn read_at(&self, buf: &mut AlignedBuf, offset: u64) -> io::Result<usize> {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.memory.state();
         state.faults.check(Step::Read, buf.len())?;
         let bytes = &state.content(self.number, self.boot)?.bytes;

@@ -1,0 +1,144 @@
+//! Reading ahead gives what reading gives, and says no more and no sooner.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::storage::Handle;
+
+/// A file whose every block says where it is, and which cannot be read from `broken` on.
+struct Numbered {
+    blocks: u64,
+    broken: Mutex<u64>,
+    reads: AtomicUsize,
+}
+
+fn file(blocks: u64) -> Arc<Numbered> {
+    Arc::new(Numbered { blocks, broken: Mutex::new(u64::MAX), reads: AtomicUsize::new(0) })
+}
+
+impl File for Numbered {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.blocks * BLOCK as u64)
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        assert!(buf.as_ptr().addr().is_multiple_of(BLOCK) && buf.len().is_multiple_of(BLOCK));
+        assert!(offset.is_multiple_of(BLOCK as u64));
+        let len = (self.len()?.saturating_sub(offset) as usize).min(buf.len());
+        if offset + len as u64 > *self.broken.lock().unwrap() {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        for (block, bytes) in buf[..len].chunks_mut(BLOCK).enumerate() {
+            bytes.fill(0);
+            bytes[..8].copy_from_slice(&(offset / BLOCK as u64 + block as u64).to_le_bytes());
+        }
+        Ok(len)
+    }
+
+    fn write_at(&self, _: &[u8], _: u64, _: bool) -> io::Result<usize> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn allocate(&self, _: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn handle(&self) -> Handle<'_> {
+        Handle::Number(0)
+    }
+}
+
+fn check(bytes: &[u8], offset: u64) {
+    for (block, bytes) in bytes.chunks(BLOCK).enumerate() {
+        let found = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+        assert_eq!(found, offset / BLOCK as u64 + block as u64);
+    }
+}
+
+const PACES: [Pace; 4] = [Pace::CALLER, Pace::SPARSE, Pace::Ahead, Pace::Streaming];
+
+#[test]
+fn whatever_the_pace_every_byte_comes_once_and_in_its_place() {
+    for pace in PACES {
+        // Lengths around the head and around a piece, and a file that ends within one.
+        for step in [1, 3, 17, 63, 64, 65, 200, 256, 300, 700] {
+            let file = file(5_003);
+            let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+            let (mut offset, step) = (0, step * BLOCK);
+            while offset < file.len().unwrap() {
+                // As a scan does: the header first, then the whole.
+                check(window.at(offset, BLOCK).unwrap(), offset);
+                let bytes = window.at(offset, step).unwrap();
+                assert_eq!(bytes.len() as u64, (file.len().unwrap() - offset).min(step as u64));
+                check(bytes, offset);
+                offset += bytes.len() as u64;
+            }
+            assert!(window.at(offset, BLOCK).unwrap().is_empty());
+        }
+    }
+}
+
+#[test]
+fn an_error_ahead_is_said_where_it_is_and_not_before() {
+    for pace in PACES {
+        let file = file(4_096);
+        *file.broken.lock().unwrap() = 8 * PIECE as u64;
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+        let step = 16 * BLOCK;
+        for offset in (0..8 * PIECE as u64).step_by(step) {
+            check(window.at(offset, step).unwrap(), offset);
+        }
+        let offset = 8 * PIECE as u64;
+        assert_eq!(window.at(offset, BLOCK).unwrap_err().raw_os_error(), Some(5));
+        assert_eq!(window.at(offset, BLOCK).unwrap_err().raw_os_error(), Some(5));
+        *file.broken.lock().unwrap() = u64::MAX;
+        check(window.at(offset, step).unwrap(), offset);
+    }
+}
+
+#[test]
+fn a_thread_begins_with_the_second_piece_and_ends_with_the_window() {
+    for (pace, early) in [(Pace::Ahead, false), (Pace::Streaming, true)] {
+        let file = file(100_000);
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+        window.at(0, BLOCK).unwrap();
+        assert_eq!(window.is_ahead(), early);
+        window.at(PIECE as u64, BLOCK).unwrap();
+        assert!(window.is_ahead());
+        assert!(Arc::strong_count(&file) > 2, "the thread has the file");
+        window.forget();
+        assert_eq!(Arc::strong_count(&file), 2, "the window has it, and the test");
+        window.at(PIECE as u64, BLOCK).unwrap();
+        assert!(!window.is_ahead(), "what is looked at again is the end of something");
+        drop(window);
+        assert_eq!(Arc::strong_count(&file), 1);
+    }
+}
+
+#[test]
+fn no_more_is_read_ahead_than_there_are_buffers() {
+    let file = file(100_000);
+    let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, Pace::Streaming);
+    for piece in 0..50 {
+        window.at(piece * PIECE as u64, BLOCK).unwrap();
+        let reads = file.reads.load(Ordering::Relaxed);
+        assert!(reads <= piece as usize + 1 + AHEAD, "{reads} reads at piece {piece}");
+    }
+}
+
+#[test]
+fn a_storage_without_threads_is_read_by_who_asks() {
+    let file = file(4_096);
+    let pace = Pace::on(&crate::storage::Memory::new(), true);
+    let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+    for piece in 0..16 {
+        window.at(piece * PIECE as u64, BLOCK).unwrap();
+        assert_eq!(file.reads.load(Ordering::Relaxed), piece as usize + 1);
+        assert!(!window.is_ahead());
+    }
+}
