@@ -23,6 +23,8 @@ use crate::signals::Signals;
 
 /// Receipts outstanding at most.
 pub(crate) const IN_FLIGHT_MAX: usize = 4_096;
+/// How long a receipt is waited for before it is asked whether the disk is full.
+const PATIENCE: Duration = Duration::from_millis(200);
 /// Events between two looks at the oldest ticket.
 const LOOK_EVERY: u64 = 8;
 /// Events between two steps of the progress bar.
@@ -110,12 +112,12 @@ impl Pump {
                 break;
             }
             if self.in_flight.len() == IN_FLIGHT_MAX {
-                self.take_oldest(None)?;
+                self.take_oldest(engine, None)?;
             }
             let now = Instant::now();
             if submitted.is_multiple_of(LOOK_EVERY) {
                 while self.in_flight.front().is_some_and(|(_, ticket)| ticket.is_done()) {
-                    self.take_oldest(Some(now))?;
+                    self.take_oldest(engine, Some(now))?;
                 }
                 if submitted.is_multiple_of(STEP_EVERY) {
                     progress.set_position(submitted);
@@ -128,16 +130,23 @@ impl Pump {
             }
         }
         while !self.in_flight.is_empty() {
-            self.take_oldest(None)?;
+            self.take_oldest(engine, None)?;
         }
         Ok(())
     }
 
     /// Takes the receipt of the oldest ticket; without a time it may have to be waited for. An error comes with
     /// the index of its event: receipts are taken in the order of submission.
-    fn take_oldest(&mut self, now: Option<Instant>) -> Result<(), (u64, downbeat::Error)> {
-        let Some((begun, ticket)) = self.in_flight.pop_front() else { return Ok(()) };
-        let receipt = ticket.wait().map_err(|error| (self.pumped.acknowledged, error.into()))?;
+    fn take_oldest(&mut self, engine: &Engine, now: Option<Instant>) -> Result<(), (u64, downbeat::Error)> {
+        let Some((begun, mut ticket)) = self.in_flight.pop_front() else { return Ok(()) };
+        let receipt = loop {
+            match ticket.wait_timeout(PATIENCE) {
+                Some(Ok(receipt)) => break receipt,
+                Some(Err(error)) => return Err((self.pumped.acknowledged, error.into())),
+                // It may wait in the ring for a disk that stays full.
+                None => engine.check().map_err(|error| (self.pumped.acknowledged, error))?,
+            }
+        };
         let took = now.unwrap_or_else(Instant::now).duration_since(begun);
         self.pumped.latency.saturating_record(took.as_nanos() as u64);
         self.pumped.acknowledged += 1;

@@ -113,6 +113,16 @@ impl Engine {
         self.ingress.clone()
     }
 
+    /// Whether the log takes events at the moment. Events that were accepted before the disk was full wait until there
+    /// is space, and so do their tickets.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Full`] while the disk is full, [`ErrorKind::Poisoned`] once the log has failed.
+    pub fn check(&self) -> Result<(), Error> {
+        Ok(self.ingress.check()?)
+    }
+
     /// The number that this log gives to an event type; `None` when the type was not declared.
     pub fn kind_of<E: Event>(&self) -> Option<Kind> {
         let wanted = TypeId::of::<E>();

@@ -237,6 +237,15 @@ impl Ingress {
         Self::new(self.handle.shared.clone(), Lane::Derived)
     }
 
+    /// Whether the log takes events at the moment.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`] while the disk is full, [`SubmitError::Poisoned`] once the log has failed.
+    pub fn check(&self) -> Result<(), SubmitError> {
+        self.handle.shared().door.check()
+    }
+
     /// How full the ring behind this door is, in bytes.
     pub fn fill(&self) -> Fill {
         let ring = self.ring();

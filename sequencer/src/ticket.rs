@@ -18,6 +18,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use downbeat_record::{Seq, Timestamp};
 pub(crate) use owed::{Owed, OwedQueue};
@@ -72,17 +73,41 @@ impl Ticket {
     ///
     /// As the future.
     pub fn wait(mut self) -> Result<Receipt, SubmitError> {
+        loop {
+            if let Some(result) = self.poll_here() {
+                return result;
+            }
+            thread::park();
+        }
+    }
+
+    /// Blocks the thread until the ticket resolves or the time is over; then it is `None`, and the ticket is as it
+    /// was. What is in the ring when the disk is full waits there until there is space: who does not want to wait
+    /// as long looks at [`crate::Ingress::check`] in between.
+    ///
+    /// # Errors
+    ///
+    /// As the future.
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Receipt, SubmitError>> {
+        let until = Instant::now() + timeout;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let result = self.poll_here();
+            if result.is_some() || left.is_zero() {
+                return result;
+            }
+            thread::park_timeout(left);
+        }
+    }
+
+    /// Polls; this thread is unparked when it is worth polling again.
+    fn poll_here(&mut self) -> Option<Result<Receipt, SubmitError>> {
         std::thread_local! {
             static UNPARK: Waker = Arc::new(Unpark(thread::current())).into();
         }
-        UNPARK.with(|waker| {
-            let mut context = Context::from_waker(waker);
-            loop {
-                if let Poll::Ready(result) = self.poll_once(&mut context) {
-                    return result;
-                }
-                thread::park();
-            }
+        UNPARK.with(|waker| match self.poll_once(&mut Context::from_waker(waker)) {
+            Poll::Ready(result) => Some(result),
+            Poll::Pending => None,
         })
     }
 
