@@ -57,6 +57,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_path_has_a_baseline() {
+        let baseline = include_str!("../guard.json");
+        for path in PATHS {
+            assert!(
+                baseline.contains(&format!("\"{}\"", path.name)),
+                "{}: cargo xtask guard --update",
+                path.name
+            );
+        }
+    }
+
+    #[test]
     fn every_path_is_gone_about_as_often_as_asked() {
         let dir = std::env::temp_dir().join(format!("downbeat-guard-{}", std::process::id()));
         log(&dir, 2_000);
