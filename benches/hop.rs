@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use downbeat_actors::Wait;
 use downbeat_actors::hop::{Chain, Pair, Read};
 use downbeat_benches::allocations::{Counting, allocations};
 use downbeat_benches::cells::hop::{
@@ -100,12 +101,20 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
     let mut lanes = Pair::start([0, 0], batch).expect("the actors start");
     let mut parked = Pair::start([0, 1], batch).expect("the actors start");
     let (mut peers, mut hub) = (PlainPair::start(false), PlainPair::start(true));
-    let mut all: [Latencies; 4] = std::array::from_fn(|_| Latencies::default());
-    let mut medians: [Vec<f64>; 4] = Default::default();
+    let mut all: [Latencies; 5] = std::array::from_fn(|_| Latencies::default());
+    let mut medians: [Vec<f64>; 5] = Default::default();
     for _ in 0..run.rounds() {
         let few = rounds / 20;
-        let times =
-            [lanes.run(rounds), parked.run(few), peers.run(rounds as usize), hub.run(rounds as usize)];
+        // Two threads that look take both cores, so they are there for their own cell only.
+        let looking =
+            || Pair::start_waiting([0, 1], batch, Wait::Poll).expect("the actors start").run(rounds / 4);
+        let times = [
+            lanes.run(rounds),
+            parked.run(few),
+            looking(),
+            peers.run(rounds as usize),
+            hub.run(rounds as usize),
+        ];
         for ((all, medians), times) in all.iter_mut().zip(&mut medians).zip(times) {
             let these = halves(&times);
             medians.push(these.at(0.5));
@@ -116,6 +125,7 @@ fn alone(run: &Run, batch: &Arc<Batch>) {
     let names = [
         "lane and doorbell, one warm thread",
         "lane and doorbell, two threads that park",
+        "lane and doorbell, two threads that look",
         "ractor message, peer to peer",
         "ractor message, by a hub",
     ];
