@@ -6,7 +6,8 @@
 //! ```
 //!
 //! An event counts when it is durable and every stage has applied it. After each log is closed it is replayed on one
-//! thread, and the digests must be those that the live run logged.
+//! thread, and the digests must be those that the live run logged. The generator of the open loop sleeps between its
+//! bursts; with `DOWNBEAT_BENCH_SPIN=1` it spins, which is exact, and takes a core.
 
 use std::time::Instant;
 

@@ -115,7 +115,7 @@ pub struct Pacer {
 }
 
 /// The most that is spun away after a sleep.
-const SPIN_MAX: Duration = Duration::from_micros(50);
+const SPIN_MAX: Duration = Duration::from_micros(20);
 
 impl Pacer {
     /// For the calling thread. With `DOWNBEAT_BENCH_SPIN` in the environment it never sleeps, which is exact and takes

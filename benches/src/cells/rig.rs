@@ -1,6 +1,7 @@
 //! An engine in a directory of its own, driven from outside as a user would, and replayed when it is closed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
 use downbeat::{Ack, Engine, Event, Options, Seq, Ticket};
@@ -171,6 +172,8 @@ impl Rig {
         let burst = (per_second as f64 * BURST_EVERY.as_secs_f64()).round().max(1.0) as u64;
         let begun = Instant::now() + Duration::from_millis(5);
         let caller = std::thread::current();
+        // Who waits for a receipt is woken by that; a wake-up for every burst would take a core from the engine.
+        let idle = &AtomicBool::new(false);
         std::thread::scope(|scope| {
             let generator = scope.spawn(move || {
                 let (ingress, kind) = self.door::<Posted>();
@@ -188,7 +191,11 @@ impl Rig {
                             std::thread::yield_now();
                         }
                     }
-                    caller.unpark();
+                    // Between the push and this look, as there between what is said and the look at the queue.
+                    fence(Ordering::SeqCst);
+                    if idle.load(Ordering::Relaxed) {
+                        caller.unpark();
+                    }
                 }
                 Ok::<_, SubmitError>(late)
             });
@@ -198,9 +205,15 @@ impl Rig {
                     if generator.is_finished() && receiver.is_empty() {
                         break;
                     }
-                    std::thread::park_timeout(Duration::from_millis(10));
+                    let said = idle.swap(true, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    if said {
+                        // It said so before it looked, so a burst that it has not seen wakes it.
+                        std::thread::park_timeout(Duration::from_millis(10));
+                    }
                     continue;
                 };
+                idle.store(false, Ordering::Relaxed);
                 taken += 1;
                 match ticket.wait() {
                     Ok(_) => times.add(due.elapsed()),
