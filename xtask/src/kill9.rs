@@ -32,10 +32,14 @@ use oracle::Plant;
 /// How many rounds, from which seed, and where.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Args {
-    /// Writers that are killed
+    /// Writers that are killed, on one log
     #[arg(long, default_value_t = 50)]
     pub rounds: u32,
-    /// Decides when writers are killed, and how they spread the flow; drawn from the clock when absent
+    /// Logs, one after the other: a log gets longer with each round, and a writer reads all of it when it starts
+    #[arg(long, default_value_t = 1)]
+    pub logs: u32,
+    /// Decides when writers are killed, and how they spread the flow; each log has the one after that of the log
+    /// before. Drawn from the clock when absent
     #[arg(long)]
     pub seed: Option<u64>,
     /// The longest that a writer lives under load, in milliseconds
@@ -49,14 +53,21 @@ pub struct Args {
     pub canary: bool,
 }
 
-/// Runs the rounds and the check, with `program` as the writer, and prints what was seen.
+/// Runs the rounds and the check for every log, with `program` as the writer, and prints what was seen.
 ///
 /// # Errors
 ///
 /// What does not hold, with the seed. The log is left where it is then.
 pub fn run(program: &Path, args: &Args) -> anyhow::Result<()> {
-    let report = rounds(program, args)?;
-    println!("{report}");
+    let seed = args.seed.unwrap_or_else(rng::seed_of_now);
+    let (mut kills, mut acknowledged) = (0, 0);
+    for log in 0..args.logs {
+        let report = rounds(program, &Args { seed: Some(seed.wrapping_add(log.into())), ..args.clone() })?;
+        println!("{report}\n");
+        kills += report.kills();
+        acknowledged += report.acknowledged();
+    }
+    println!("{kills} kills, {acknowledged} acknowledged, none lost, in logs: {}", args.logs);
     Ok(())
 }
 

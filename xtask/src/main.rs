@@ -47,6 +47,7 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
         Task::Loom => models::run(&root()),
         Task::Guard(args) => guard::run(&root(), &args),
+        Task::Kill9(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
         Task::Kill9Writer(args) => kill9::write(&args),
         Task::CheckLoan { file } => loan::check(&file),
@@ -73,6 +74,15 @@ fn report(task: &str, findings: &[Finding]) -> anyhow::Result<()> {
     }
     ensure!(findings.is_empty(), "{task}: {} found", findings.len());
     println!("{task}: nothing found");
+    Ok(())
+}
+
+/// What is killed is what a user would run; and a log is gone through at every start, which takes a debug build long.
+fn again_in_release() -> anyhow::Result<()> {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["run", "--release", "--quiet", "--package", "xtask", "--"]).args(std::env::args_os().skip(1));
+    let status = cargo.status().context("cargo run --release")?;
+    ensure!(status.success(), "the release build of this command: {status}");
     Ok(())
 }
 

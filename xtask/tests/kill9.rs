@@ -8,6 +8,7 @@ use xtask::kill9::{Args, rounds};
 fn a_killed_writer_loses_nothing_it_acknowledged_and_doubles_nothing() {
     let args = Args {
         rounds: 4,
+        logs: 1,
         seed: Some(1),
         load_ms_max: 120,
         dir: Path::new(env!("CARGO_TARGET_TMPDIR")).join("kill9"),
