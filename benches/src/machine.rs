@@ -78,6 +78,33 @@ fn another_checkout() -> Option<String> {
     (checkout != BUILT_FROM && checkout != checkout::UNKNOWN).then_some(checkout)
 }
 
+/// What this process holds of the machine, as of when it was looked at; 0 where the system does not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Process {
+    /// Memory that is really there.
+    pub resident_bytes: u64,
+    /// Open files, sockets and the like.
+    pub descriptors: usize,
+    /// Its threads; those that the kernel runs for it count as well.
+    pub threads: usize,
+}
+
+impl Process {
+    /// As of now.
+    pub fn look() -> Self {
+        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.split_whitespace().next()?.parse::<u64>().ok());
+        let entries = |dir: &str| fs::read_dir(dir).map_or(0, Iterator::count);
+        Self {
+            resident_bytes: kib.unwrap_or(0) * 1024,
+            // The look itself holds one.
+            descriptors: entries("/proc/self/fd").saturating_sub(1),
+            threads: entries("/proc/self/task"),
+        }
+    }
+}
+
 /// How much processor time was used, by everyone and by this process, in clock ticks.
 pub struct Load {
     at: Instant,
