@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use downbeat::Seq;
+use downbeat::{Mode, Seq};
 use downbeat_benches::cells::end_to_end::{FORMS, Form, PRODUCERS};
 use downbeat_benches::cells::rig::Rig;
 use downbeat_benches::flow::{Posted, Spread, five};
@@ -42,7 +42,7 @@ const WITH_RECEIPTS: usize = 1;
 
 /// An engine in a directory of its own.
 fn open(run: &Run, name: &str, spread: Spread, shards: u32) -> Rig {
-    Rig::open(run.scratch(name), name, move || five(spread), shards).expect("a new log opens")
+    Rig::open(run.scratch(name), name, move || five(spread), shards, Mode::Shared).expect("a new log opens")
 }
 
 fn go(rig: &Rig, events: u64, form: Form) -> Sample {

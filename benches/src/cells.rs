@@ -28,7 +28,7 @@ pub mod flows;
 pub mod rig;
 pub mod scaling;
 
-pub use bench::{Bench, Watch};
+pub use bench::{Bench, How, Watch};
 pub use measured::Measured;
 pub use plan::{Part, bytes_needed, seconds};
 pub use trouble::Trouble;
@@ -39,7 +39,6 @@ use measured::{Figures, Floors};
 use stamp::{RunStamp, Stamp};
 
 use crate::machine::Load;
-use crate::run::Scale;
 
 /// Measures everything, with logs in a directory that is there and empty. What a run is called comes from the
 /// caller, as do the clock and the command line.
@@ -49,12 +48,12 @@ use crate::run::Scale;
 /// [`Trouble`]; what was measured until then is lost.
 pub fn measure(
     dir: &Path,
-    scale: Scale,
+    how: How,
     called: RunStamp,
     program: stamp::Program,
     watch: &dyn Watch,
 ) -> Result<Measured, Trouble> {
-    let (bench, load) = (Bench::new(dir, scale, watch), Load::now());
+    let (bench, load) = (Bench::new(dir, how, watch), Load::now());
     let stamp = Stamp::look(dir, program).map_err(|source| Trouble::disk(dir, source))?;
     let mut figures = Figures::default();
     let before = floor::measure(&bench, Part::FloorBefore)?;

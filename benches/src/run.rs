@@ -1,6 +1,7 @@
 //! One run of a bench: how big it is, what it says before and after, and how criterion is set.
 
 use std::cell::Cell;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,16 @@ pub enum Scale {
     Quick,
     /// What may be published.
     Full,
+}
+
+impl fmt::Display for Scale {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Test => "test",
+            Self::Quick => "quick",
+            Self::Full => "full",
+        })
+    }
 }
 
 /// One run of a bench.
@@ -77,7 +88,7 @@ impl Run {
     }
 
     /// Prints a line of a report.
-    pub fn say(&self, line: impl std::fmt::Display) {
+    pub fn say(&self, line: impl fmt::Display) {
         if self.shows() {
             say(format_args!("{line}"));
         }
@@ -188,6 +199,6 @@ impl Drop for Scratch {
 }
 
 #[allow(clippy::print_stdout, reason = "a report is printed")]
-fn say(line: std::fmt::Arguments<'_>) {
+fn say(line: fmt::Arguments<'_>) {
     println!("{line}");
 }

@@ -95,6 +95,9 @@ pub(crate) struct EngineArgs {
     /// Threads that run stages
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: u16,
+    /// What it spends in order to be fast
+    #[arg(long, value_enum, default_value_t = Mode::Shared, value_name = "WHAT")]
+    pub(crate) mode: Mode,
     /// What writes the log
     #[arg(long, value_enum, default_value_t = Backend::Auto, value_name = "WHAT")]
     pub(crate) backend: Backend,
@@ -121,6 +124,16 @@ pub(crate) enum Backend {
     Uring,
     /// pwritev2, one write at a time
     Blocking,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Threads sleep when there is nothing to do
+    Shared,
+    /// Threads look for work for a moment before they sleep, and batches grow larger
+    Throughput,
+    /// Threads never sleep, and each takes a core whole: for machines with some to spare
+    Latency,
 }
 
 #[derive(Args, Debug)]
@@ -278,6 +291,9 @@ pub(crate) struct BenchArgs {
     /// Where logs are written, and removed again: the disk that is measured
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(crate) dir: PathBuf,
+    /// What the engines spend in order to be fast
+    #[arg(long, value_enum, default_value_t = Mode::Shared, value_name = "WHAT", conflicts_with = "from")]
+    pub(crate) mode: Mode,
     /// Half a minute instead of three: a glance, not to be published
     #[arg(long, conflicts_with = "from")]
     pub(crate) quick: bool,

@@ -5,11 +5,12 @@ use std::path::Path;
 
 use downbeat::{BackendChoice, Engine, Options, probe};
 
-use crate::args::{Backend, EngineArgs};
+use crate::args::{Backend, EngineArgs, Mode};
 
 /// How the engine is opened to take this many events, all of which it must recognise when they come again.
 pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
-    let mut options = Options::new(log).shards(args.shards).threads(usize::from(args.threads));
+    let mut options =
+        Options::new(log).shards(args.shards).threads(usize::from(args.threads)).mode(args.mode.into());
     options.log.backend = match args.backend {
         Backend::Auto => BackendChoice::Auto,
         Backend::Uring => BackendChoice::Uring,
@@ -21,6 +22,16 @@ pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
     options.order.idempotency.keys = wanted.max(options.order.idempotency.keys);
     options.order.idempotency.age_ns = u64::MAX;
     options
+}
+
+impl From<Mode> for downbeat::Mode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Shared => Self::Shared,
+            Mode::Throughput => Self::Throughput,
+            Mode::Latency => Self::Latency,
+        }
+    }
 }
 
 /// Says on stderr what opening found, if it is worth a person's time.

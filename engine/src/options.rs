@@ -1,5 +1,6 @@
 //! How an engine is opened: where its log is, how much it may hold, how its flow is spread.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -39,6 +40,16 @@ pub enum Mode {
     /// of its own: the first cores that the process may use, in this order. That takes these cores whole, so it
     /// is for machines that have one more than that for the kernel and one for producers.
     Latency,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared => "shared",
+            Self::Throughput => "throughput",
+            Self::Latency => "latency",
+        })
+    }
 }
 
 impl Options {

@@ -4,6 +4,8 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use downbeat::Mode;
+
 use super::plan::{Part, before, budget};
 use super::trouble::Trouble;
 use crate::run::{Scale, Scratch};
@@ -14,10 +16,19 @@ pub trait Watch {
     fn at(&self, part: &'static str, seconds: f64) -> bool;
 }
 
+/// How much is measured, and of what.
+#[derive(Clone, Copy, Debug)]
+pub struct How {
+    /// How much.
+    pub scale: Scale,
+    /// What the engines spend in order to be fast.
+    pub mode: Mode,
+}
+
 /// One run over all cells.
 pub struct Bench<'a> {
     dir: PathBuf,
-    scale: Scale,
+    how: How,
     watch: &'a dyn Watch,
     begun: Instant,
     part: Cell<(Part, Instant)>,
@@ -25,9 +36,9 @@ pub struct Bench<'a> {
 
 impl<'a> Bench<'a> {
     /// A run with its logs in `dir`.
-    pub fn new(dir: &Path, scale: Scale, watch: &'a dyn Watch) -> Self {
+    pub fn new(dir: &Path, how: How, watch: &'a dyn Watch) -> Self {
         let begun = Instant::now();
-        Self { dir: dir.to_owned(), scale, watch, begun, part: Cell::new((Part::FloorBefore, begun)) }
+        Self { dir: dir.to_owned(), how, watch, begun, part: Cell::new((Part::FloorBefore, begun)) }
     }
 
     /// Where logs are written.
@@ -37,12 +48,17 @@ impl<'a> Bench<'a> {
 
     /// How much is measured.
     pub fn scale(&self) -> Scale {
-        self.scale
+        self.how.scale
+    }
+
+    /// What the engines spend.
+    pub fn mode(&self) -> Mode {
+        self.how.mode
     }
 
     /// One of three, by the scale.
     pub fn pick<T>(&self, test: T, quick: T, full: T) -> T {
-        match self.scale {
+        match self.how.scale {
             Scale::Test => test,
             Scale::Quick => quick,
             Scale::Full => full,
@@ -67,8 +83,8 @@ impl<'a> Bench<'a> {
     /// Between two measurements: whoever watches is told, and may end it.
     pub(crate) fn step(&self) -> Result<(), Trouble> {
         let (part, begun) = self.part.get();
-        let within = begun.elapsed().as_secs_f64().min(budget(part, self.scale));
-        let go_on = self.watch.at(part.name(), before(part, self.scale) + within);
+        let within = begun.elapsed().as_secs_f64().min(budget(part, self.how.scale));
+        let go_on = self.watch.at(part.name(), before(part, self.how.scale) + within);
         if go_on { Ok(()) } else { Err(Trouble::Stopped) }
     }
 
@@ -76,6 +92,6 @@ impl<'a> Bench<'a> {
     pub(crate) fn has_time(&self, rounds: usize) -> bool {
         let (part, begun) = self.part.get();
         let elapsed = begun.elapsed().as_secs_f64();
-        elapsed + elapsed / rounds.max(1) as f64 <= budget(part, self.scale)
+        elapsed + elapsed / rounds.max(1) as f64 <= budget(part, self.how.scale)
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn measure(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Tr
 }
 
 fn open(bench: &Bench<'_>, cell: &str, spread: Spread, shards: u32) -> Result<Rig, Trouble> {
-    Rig::open(bench.scratch("engine"), cell, move || five(spread), shards)
+    Rig::open(bench.scratch("engine"), cell, move || five(spread), shards, bench.mode())
 }
 
 fn throughput(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Trouble> {

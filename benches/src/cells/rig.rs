@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use downbeat::{Ack, Engine, Event, Options, Seq, Ticket};
+use downbeat::{Ack, Engine, Event, Mode, Options, Seq, Ticket};
 use downbeat_audit::ReplayOptions;
 use downbeat_flow::Flow;
 use downbeat_record::{Fields, Kind};
@@ -56,8 +56,9 @@ impl Rig {
         cell: &str,
         flow: impl Fn() -> Flow + Sync + 'static,
         shards: u32,
+        mode: Mode,
     ) -> Result<Self, Trouble> {
-        let options = Options::new(scratch.path()).shards(shards).threads(shards as usize);
+        let options = Options::new(scratch.path()).shards(shards).threads(shards as usize).mode(mode);
         let engine = Engine::open(options, flow())?;
         Ok(Self { engine, flow: Box::new(flow), cell: cell.to_owned(), scratch })
     }

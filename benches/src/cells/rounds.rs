@@ -128,9 +128,13 @@ mod tests {
     use std::path::Path;
     use std::time::Duration;
 
-    use super::super::bench::Watch;
+    use super::super::bench::{How, Watch};
     use super::*;
     use crate::run::Scale;
+
+    fn how(scale: Scale) -> How {
+        How { scale, mode: downbeat::Mode::Shared }
+    }
 
     struct Stops(bool);
 
@@ -142,7 +146,7 @@ mod tests {
 
     #[test]
     fn one_round_is_done_even_without_time_and_its_median_is_its_figure() {
-        let bench = Bench::new(Path::new("."), Scale::Test, &Stops(false));
+        let bench = Bench::new(Path::new("."), how(Scale::Test), &Stops(false));
         let mut rounds = Rounds::new(&bench);
         let sample = Sample { bytes: 4_000, ..Sample::new(1_000, Duration::from_micros(2)) };
         rounds.cell("chart", "series", Some(4.0), Unit::BytesPerSecond, move || Ok(sample));
@@ -154,7 +158,7 @@ mod tests {
 
     #[test]
     fn whoever_watches_ends_it_after_the_cell_at_hand() {
-        let bench = Bench::new(Path::new("."), Scale::Full, &Stops(true));
+        let bench = Bench::new(Path::new("."), how(Scale::Full), &Stops(true));
         let mut measured = 0;
         let mut rounds = Rounds::new(&bench);
         rounds.cell("chart", "series", None, Unit::Nanoseconds, || {

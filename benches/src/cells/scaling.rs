@@ -91,7 +91,13 @@ fn line(
         let replays = &replays;
         rounds.cell(chart, series, Some(x), Unit::EventsPerSecond, move || {
             let cell = format!("{chart} at {x}, {series}");
-            let rig = Rig::open(bench.scratch("engine"), &cell, move || chain(at.stages, at.spread), 1)?;
+            let rig = Rig::open(
+                bench.scratch("engine"),
+                &cell,
+                move || chain(at.stages, at.spread),
+                1,
+                bench.mode(),
+            )?;
             // As long as with few stages.
             let events = events.min(CELL_BYTES_MAX / at.payload as u64) * 4 / (3 + at.stages as u64);
             let mut sample = rig.run(at.producers, events, Traffic::Parcel(at.payload))?;

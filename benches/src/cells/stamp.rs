@@ -25,8 +25,15 @@ pub struct RunStamp {
     pub command: String,
     /// `full`, `quick`, or `test`, which says nothing about speed.
     pub scale: String,
+    /// What the engines spend: `shared`, `throughput` or `latency`. Runs from before there was a choice were `shared`.
+    #[serde(default = "shared")]
+    pub mode: String,
     /// Where logs were written.
     pub dir: String,
+}
+
+fn shared() -> String {
+    downbeat::Mode::Shared.to_string()
 }
 
 /// The machine and the disk of the logs.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use downbeat::probe;
 use downbeat_benches::Scale;
 use downbeat_benches::cells::stamp::{Program, RunStamp};
-use downbeat_benches::cells::{Measured, Trouble, Watch, bytes_needed, measure, seconds};
+use downbeat_benches::cells::{How, Measured, Trouble, Watch, bytes_needed, measure, seconds};
 use indicatif::ProgressBar;
 use tempfile::{NamedTempFile, TempDir};
 
@@ -41,7 +41,7 @@ struct Asked {
 /// Where the figures come from.
 enum Source {
     /// They are measured, with logs in a directory that removes itself.
-    Machine { place: TempDir, dir: PathBuf, scale: Scale, progress: bool },
+    Machine { place: TempDir, dir: PathBuf, how: How, progress: bool },
     /// They were measured before.
     Run(Box<Measured>),
 }
@@ -56,8 +56,8 @@ pub(crate) fn run(args: BenchArgs, allocator: &str) -> Result<(), Failure> {
     let asked = Asked::resolve(args)?;
     let measured = match asked.source {
         Source::Run(run) => *run,
-        Source::Machine { place, dir, scale, progress } => {
-            let measured = measured(place.path(), &dir, scale, progress, allocator);
+        Source::Machine { place, dir, how, progress } => {
+            let measured = measured(place.path(), &dir, how, progress, allocator);
             let removed = place.close();
             let measured = measured?;
             removed.map_err(|error| Failure::io(format_args!("{}: {error}", dir.display())))?;
@@ -95,7 +95,8 @@ impl Asked {
                     (false, false) => Scale::Full,
                 };
                 let place = place(&args.dir, scale)?;
-                Source::Machine { place, dir: args.dir, scale, progress: !args.no_progress }
+                let how = How { scale, mode: args.mode.into() };
+                Source::Machine { place, dir: args.dir, how, progress: !args.no_progress }
             }
         };
         let html = args.html.map(Output::begin).transpose()?;
@@ -141,7 +142,7 @@ fn without_path(error: &io::Error) -> String {
 fn measured(
     place: &Path,
     dir: &Path,
-    scale: Scale,
+    how: How,
     progress: bool,
     allocator: &str,
 ) -> Result<Measured, Failure> {
@@ -151,18 +152,14 @@ fn measured(
         others: 0.0,
         written_bytes: None,
         command: command(),
-        scale: match scale {
-            Scale::Test => "test",
-            Scale::Quick => "quick",
-            Scale::Full => "full",
-        }
-        .to_owned(),
+        scale: how.scale.to_string(),
+        mode: how.mode.to_string(),
         dir: dir.display().to_string(),
     };
     let program = Program { version: env!("CARGO_PKG_VERSION").to_owned(), allocator: allocator.to_owned() };
     let signals = Signals::listen().map_err(Failure::io)?;
-    let watcher = Watcher { bar: share(progress, seconds(scale)), signals };
-    let measured = measure(place, scale, called, program, &watcher);
+    let watcher = Watcher { bar: share(progress, seconds(how.scale)), signals };
+    let measured = measure(place, how, called, program, &watcher);
     watcher.bar.finish_and_clear();
     measured.map_err(|trouble| failure(trouble, &watcher.signals))
 }

@@ -125,6 +125,7 @@ pub(crate) fn facts(run: &Measured) -> Vec<(&'static str, String)> {
         ("build", format!("downbeat {} from {}", build.version, build.commit)),
         ("compiler", format!("{}; allocator {}", build.compiler, build.allocator)),
         ("date", format!("{}, {} long{written}", ran.date, nanoseconds(ran.seconds * 1e9))),
+        ("mode", ran.mode.clone()),
         ("command", ran.command.clone()),
         (
             "others",
@@ -289,8 +290,9 @@ fn how(html: &mut String, this: &Measured) {
     let _ = writeln!(
         html,
         "<p>To measure again, and to lay this run beside the new one:</p>\n\
-         <p><code>downbeat bench{} --html NEW.html --beside THIS.html</code></p>",
-        if this.run.scale == "quick" { " --quick" } else { "" }
+         <p><code>downbeat bench{}{} --html NEW.html --beside THIS.html</code></p>",
+        if this.run.scale == "quick" { " --quick" } else { "" },
+        if this.run.mode == "shared" { String::new() } else { format!(" --mode {}", escape(&this.run.mode)) }
     );
 }
 
