@@ -101,7 +101,7 @@ fn open_loop(run: &Run, saturated: f64) {
     let quarter = (saturated / 4.0) as u64;
     let paces = [("100,000", 100_000), ("a quarter of saturation", quarter), ("1,000,000", 1_000_000)];
     for (name, per_second) in paces {
-        let seconds = run.pick(0.02, 0.5, 1.0);
+        let seconds = run.pick(0.02, 1.0, 2.0);
         let (mut all, mut lateness, mut bare) =
             (Latencies::default(), Latencies::default(), Latencies::default());
         let mut medians = Vec::new();

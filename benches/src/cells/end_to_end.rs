@@ -130,7 +130,7 @@ fn alone(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Trouble> {
 fn open_loop(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Trouble> {
     bench.begin(Part::OpenLoop)?;
     let rates = [(10_000, "10,000"), (100_000, "100,000"), (1_000_000, "1,000,000")];
-    let seconds = bench.pick(0.01, 0.3, 1.0);
+    let seconds = bench.pick(0.01, 0.45, 1.2);
     let mut all: [[Vec<Latencies>; 2]; 3] = Default::default();
     for round in 0..5 {
         if round > 0 && !bench.has_time(round) {
