@@ -19,6 +19,7 @@ pub mod guard;
 pub mod kill9;
 pub mod loan;
 pub mod models;
+pub mod pgo;
 pub mod tidy;
 mod tree;
 

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
-use xtask::{Finding, arrows, guard, kill9, loan, models, root, tidy};
+use xtask::{Finding, arrows, guard, kill9, loan, models, pgo, root, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What developers of Downbeat run", max_term_width = 100)]
@@ -30,6 +30,8 @@ enum Task {
     Guard(guard::Args),
     /// Kill a writer at random moments, and hold its log against what it acknowledged
     Kill9(kill9::Args),
+    /// Build the program with what the compiler learns from runs of it; needs llvm-tools
+    Pgo,
     /// The writer that kill9 kills
     #[command(hide = true)]
     Kill9Writer(kill9::WriterArgs),
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Task::Guard(args) => guard::run(&root(), &args),
         Task::Kill9(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
+        Task::Pgo => pgo::run(&root()),
         Task::Kill9Writer(args) => kill9::write(&args),
         Task::CheckLoan { file } => loan::check(&file),
     };
