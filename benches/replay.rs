@@ -1,23 +1,24 @@
 //! How fast a log is read again: by the bare disk, by the reader, by an audit that verifies it, by one that replays it.
-//! Everything on one thread.
+//! What is done with events is done on one thread; a reader reads ahead on threads of its own.
 //!
 //! ```sh
 //! cargo bench -p downbeat-benches --bench replay [-- --quick]
 //! ```
 //!
-//! The log is of events of 64 bytes through five stages, in full batches of 256 KiB. A replay verifies bytes and
-//! chain first and reads the log a second time to apply it, so it reads twice the bytes that are shown.
+//! The log is of events of 64 bytes, in full batches of 256 KiB, and is there twice: as a flow of five stages left it, and
+//! as one of a single stage did.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use downbeat_audit::{ReplayOptions, VerifyOptions};
 use downbeat_benches::disk::read_segments;
-use downbeat_benches::flow::{Spread, five, kinds};
+use downbeat_benches::flow::{Spread, chain, five, kinds};
 use downbeat_benches::made::{self, Made, Nowhere, whole};
 use downbeat_benches::run::{Scratch, bench};
 use downbeat_benches::table::Unit;
 use downbeat_benches::{Run, Sample, Table};
+use downbeat_flow::Flow;
 use downbeat_record::{Batch, Seq};
 use downbeat_wal::Options;
 use downbeat_wal::reader::{ReadOptions, Reader, Trust};
@@ -28,15 +29,18 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     let run = Run::start("replay");
-    let log = Audited::make(&run);
+    let five = Audited::make(&run, "replay-five", || five(Spread::Together));
+    let one = Audited::make(&run, "replay-one", || chain(1));
     if run.shows() {
-        compare(&run, &log);
+        compare(&run, &five, &one);
     }
-    record(&run, &log);
+    record(&run, &five, &one);
 }
 
 /// A log and what is known of it.
 struct Audited {
+    /// What left it.
+    flow: fn() -> Flow,
     made: Made,
     scratch: Scratch,
     /// Some of its events, in memory.
@@ -44,16 +48,16 @@ struct Audited {
 }
 
 impl Audited {
-    fn make(run: &Run) -> Self {
-        let scratch = run.scratch("replay");
+    fn make(run: &Run, name: &str, flow: fn() -> Flow) -> Self {
+        let scratch = run.scratch(name);
         let events = run.pick(3_000, 400_000, 4_000_000);
         let mut options = Options::new(scratch.path());
         options.segment_bytes = run.pick(4 << 20, options.segment_bytes, options.segment_bytes);
-        let made = made::log(&options, &five(Spread::Together), events);
+        let made = made::log(&options, &flow(), events);
         let mut reader = Reader::open(scratch.path()).expect("the log opens");
         let batches = reader.batches().map(|located| located.expect("it reads well").batch);
         let batches = batches.filter(|batch| !batch.is_empty()).take(256).collect();
-        Self { made, scratch, batches }
+        Self { flow, made, scratch, batches }
     }
 
     fn sample(&self, begun: Instant) -> Sample {
@@ -88,16 +92,16 @@ impl Audited {
 
     fn replay(&self) -> Sample {
         let begun = Instant::now();
-        let flow = five(Spread::Together);
+        let flow = (self.flow)();
         let replayed = downbeat_audit::replay(self.scratch.path(), &flow, ReplayOptions::default(), |_| ());
         let replayed = replayed.expect("the code gives what the log records");
         assert_eq!((replayed.events, replayed.checkpoints), (self.made.events, 1));
         self.sample(begun)
     }
 
-    /// The five stages alone, on events that are in memory.
+    /// The stages alone, on events that are in memory.
     fn stages(&self) -> Sample {
-        let flow = five(Spread::Together);
+        let flow = (self.flow)();
         let mut unit = whole(&flow, &kinds(&flow));
         let (begun, mut events) = (Instant::now(), 0);
         for batch in &self.batches {
@@ -108,8 +112,8 @@ impl Audited {
     }
 }
 
-fn compare(run: &Run, log: &Audited) {
-    let title = format!("{} events, {} MB, read again on one thread", log.made.events, log.made.bytes >> 20);
+fn compare(run: &Run, log: &Audited, one: &Audited) {
+    let title = format!("{} events, {} MB, read again", log.made.events, log.made.bytes >> 20);
     let mut table = Table::new(&title);
     table.cell("bare direct reads in order, one in flight", Unit::MillionsPerSecond, || log.bare(1));
     table.cell("… four in flight", Unit::MillionsPerSecond, || log.bare(4));
@@ -119,18 +123,23 @@ fn compare(run: &Run, log: &Audited) {
     table.cell("verify", Unit::MillionsPerSecond, || log.verify(true));
     table.cell("replay through five stages, verified", Unit::MillionsPerSecond, || log.replay());
     table.cell("the five stages alone, in memory", Unit::MillionsPerSecond, || log.stages());
+    table.cell("replay through one stage, verified", Unit::MillionsPerSecond, || one.replay());
+    table.cell("the one stage alone, in memory", Unit::MillionsPerSecond, || one.stages());
     let medians = table.measure(run, 0.15);
     run.say(format_args!(
-        "to the bare reads with one in flight: reader {:.2}, verify {:.2}, replay {:.2}; replay / stages alone {:.2}",
+        "to the bare reads with one in flight: reader {:.2}, verify {:.2}, replay {:.2}, of one stage {:.2}; replay / \
+         stages alone {:.2}, of one stage {:.2}",
         medians.ratio(3, 0),
         medians.ratio(5, 0),
         medians.ratio(6, 0),
-        medians.ratio(6, 7)
+        medians.ratio(8, 0),
+        medians.ratio(6, 7),
+        medians.ratio(8, 9)
     ));
 }
 
 /// The same cells for criterion.
-fn record(run: &Run, log: &Audited) {
+fn record(run: &Run, log: &Audited, one: &Audited) {
     let mut criterion = run.criterion();
     let mut group = criterion.benchmark_group("replay");
     let events = log.made.events;
@@ -138,6 +147,7 @@ fn record(run: &Run, log: &Audited) {
     bench(&mut group, "reader", events, || log.read(true));
     bench(&mut group, "verify", events, || log.verify(true));
     bench(&mut group, "replay", events, || log.replay());
+    bench(&mut group, "replay_one", one.made.events, || one.replay());
     bench(&mut group, "stages", log.stages().count, || log.stages());
     group.finish();
     criterion.final_summary();
