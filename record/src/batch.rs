@@ -22,7 +22,13 @@ use crate::header::{
     Stamp,
 };
 use crate::ids::{Correlation, IdempotencyKey, Key, Kind, Seq, SourceId, Timestamp};
-use crate::verified::Verified;
+
+mod events;
+mod whole;
+
+use events::Body;
+pub use events::{Place, Record, Records};
+pub use whole::WholeBatch;
 
 /// The default capacity of a batch in bytes: 93 % of a disk's bandwidth, a quarter of a millisecond.
 pub const BATCH_BYTES: usize = 256 * 1024;
@@ -46,28 +52,6 @@ pub struct Fields {
     pub idempotency_key: IdempotencyKey,
     /// True when a stage emitted it.
     pub derived: bool,
-}
-
-/// One event of a batch, decoded in place.
-#[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
-    /// Its place in the total order.
-    pub seq: Seq,
-    /// When it was ordered; strictly greater than that of the event before.
-    pub timestamp: Timestamp,
-    /// Everything else in its header.
-    pub fields: Fields,
-    /// Where it starts in its batch, in units of 16 bytes.
-    pub slot: u32,
-    payload: &'a [u8],
-}
-
-impl<'a> Record<'a> {
-    /// The payload, which a checksum or this very process vouches for.
-    #[inline]
-    pub fn payload(&self) -> Verified<&'a [u8]> {
-        Verified::vouch(self.payload)
-    }
 }
 
 /// An event did not fit; the batch is as it was.
@@ -120,42 +104,9 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// What is wrong with the bytes; see [`BatchHeader::parse`]. Any input is safe.
+    /// As [`WholeBatch::check`].
     pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
-        let header = BatchHeader::parse(bytes)?;
-        let padded = header.padded_len();
-        let whole = bytes.get(..padded).ok_or(BatchError::Short { len: bytes.len() })?;
-        Self::from_buf(AlignedBuf::from_slice(whole))
-    }
-
-    /// Like [`Batch::read`], without the copy: the batch starts at the front of `buf`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Batch::read`].
-    pub fn from_buf(buf: AlignedBuf) -> Result<Self, BatchError> {
-        let header = BatchHeader::parse(&buf)?;
-        let body =
-            buf.get(BATCH_HEADER_LEN..header.padded_len()).ok_or(BatchError::Short { len: buf.len() })?;
-        let expected = crc32c::crc32c(body);
-        if expected != header.body_crc() {
-            return Err(BatchError::BodyChecksum { found: header.body_crc(), expected });
-        }
-        let mut batch = Self {
-            index: u16::MAX,
-            len: BATCH_HEADER_LEN + header.body_len(),
-            contents: Contents {
-                kind: header.kind(),
-                first_seq: header.first_seq(),
-                count: header.count(),
-                timestamp: header.timestamp(),
-            },
-            first: Fields::default(),
-            last_timestamp: header.timestamp(),
-            buf,
-        };
-        batch.check_events()?;
-        Ok(batch)
+        WholeBatch::check(bytes).map(|whole| whole.to_batch())
     }
 
     /// A copy of a sealed batch in memory of its own, for a reader that must not hold this one.
@@ -339,17 +290,12 @@ impl Batch {
 
     /// Its events in order.
     pub fn records(&self) -> Records<'_> {
-        Records {
-            batch: self,
-            at: BATCH_HEADER_LEN,
-            next: self.contents.first_seq,
-            left: self.contents.count,
-        }
+        self.resume(Place::start(self.contents.first_seq, self.contents.count))
     }
 
     /// The events from `place` on, where an earlier walk stopped.
     pub fn resume(&self, place: Place) -> Records<'_> {
-        Records { batch: self, at: place.at, next: place.next, left: place.left }
+        Records::new(self.events(), place)
     }
 
     /// The event at `slot`, which has place `seq`: both as [`Record::slot`] and [`Record::seq`] of this batch
@@ -359,143 +305,12 @@ impl Batch {
         if seq < self.first_seq() || seq >= self.next_seq() {
             return None;
         }
-        self.decode(slot as usize * ALIGN, seq).map(|(record, _)| record)
+        self.events().decode(slot as usize * ALIGN, seq).map(|(record, _)| record)
     }
-
-    // Always: returned through memory, a record is copied by wide loads right behind its narrow stores, which stalls.
-    #[inline(always)]
-    fn decode(&self, offset: usize, seq: Seq) -> Option<(Record<'_>, usize)> {
-        let used = self.buf.get(..self.len)?;
-        let (header, _) = EventHeader::read_from_prefix(used.get(offset..)?).ok()?;
-        let flags = Flags(header.flags.get());
-        if flags.0 & !Flags::KNOWN != 0 {
-            return None;
-        }
-        let mut at = offset + EVENT_HEADER_LEN;
-        let mut fields = Fields {
-            kind: Kind(header.kind.get()),
-            source: SourceId(header.source.get()),
-            derived: flags.has(Flags::DERIVED),
-            ..Fields::default()
-        };
-        if flags.has(Flags::IDEMPOTENCY) {
-            fields.idempotency_key = IdempotencyKey(word(used, &mut at)?);
-        }
-        if flags.has(Flags::CORRELATION) {
-            fields.correlation = Correlation(word(used, &mut at)?);
-        } else if flags.has(Flags::FIRST_CORRELATION) {
-            fields.correlation = self.first.correlation;
-        }
-        if flags.has(Flags::LINK) {
-            let link = word(used, &mut at)?;
-            fields.causation = Seq(link as u64);
-            fields.key = Key((link >> 64) as u64);
-        } else if flags.has(Flags::FIRST_LINK) {
-            fields.causation = self.first.causation;
-            fields.key = self.first.key;
-        }
-        let end = at.checked_add(header.payload_len.get() as usize)?;
-        let payload = used.get(at..end)?;
-        let timestamp =
-            Timestamp(self.contents.timestamp.0.checked_add(u64::from(header.timestamp_delta.get()))?);
-        let slot = (offset / ALIGN) as u32;
-        Some((Record { seq, timestamp, fields, slot, payload }, end.checked_next_multiple_of(ALIGN)?))
-    }
-
-    /// Walks a body that a checksum vouches for and makes sure that every event of it parses, times increase,
-    /// and the events fill the body exactly: after this, [`Batch::records`] yields `count` events.
-    fn check_events(&mut self) -> Result<(), BatchError> {
-        if self.contents.kind != BatchKind::Data {
-            return Ok(());
-        }
-        let (mut at, mut last) = (BATCH_HEADER_LEN, None);
-        for index in 0..self.contents.count {
-            let wrong = BatchError::Event { index, offset: at };
-            let seq = Seq(self.contents.first_seq.0 + u64::from(index));
-            let Some((Record { timestamp, fields, .. }, next)) = self.decode(at, seq) else {
-                return Err(wrong);
-            };
-            if last.is_some_and(|last| timestamp <= last) || next > self.len {
-                return Err(wrong);
-            }
-            if index == 0 {
-                if timestamp != self.contents.timestamp {
-                    return Err(wrong);
-                }
-                self.first = fields;
-            }
-            (at, last) = (next, Some(timestamp));
-            self.last_timestamp = timestamp;
-        }
-        if at == self.len {
-            Ok(())
-        } else {
-            Err(BatchError::Event { index: self.contents.count, offset: at })
-        }
-    }
-}
-
-#[inline]
-fn word(bytes: &[u8], at: &mut usize) -> Option<u128> {
-    let word = bytes.get(*at..*at + ALIGN)?;
-    *at += ALIGN;
-    Some(u128::from_le_bytes(word.try_into().ok()?))
-}
-
-/// Where a walk over the events of one batch stands: what [`Batch::resume`] goes on from.
-#[derive(Clone, Copy, Debug)]
-pub struct Place {
-    at: usize,
-    next: Seq,
-    left: u32,
-}
-
-impl Place {
-    /// The seq of the next event.
-    #[inline]
-    pub fn next_seq(&self) -> Seq {
-        self.next
-    }
-
-    /// True when no event is left.
-    #[inline]
-    pub fn is_end(&self) -> bool {
-        self.left == 0
-    }
-}
-
-impl Records<'_> {
-    /// Where this walk stands.
-    #[inline]
-    pub fn place(&self) -> Place {
-        Place { at: self.at, next: self.next, left: self.left }
-    }
-}
-
-/// Iterates over the events of a batch.
-#[derive(Clone)]
-pub struct Records<'a> {
-    batch: &'a Batch,
-    at: usize,
-    next: Seq,
-    left: u32,
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = Record<'a>;
 
     #[inline(always)]
-    fn next(&mut self) -> Option<Record<'a>> {
-        if self.left == 0 {
-            return None;
-        }
-        let (record, next) = self.batch.decode(self.at, self.next)?;
-        (self.at, self.next, self.left) = (next, self.next.next(), self.left - 1);
-        Some(record)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (0, Some(self.left as usize))
+    fn events(&self) -> Body<'_> {
+        Body { used: &self.buf[..self.len], timestamp: self.contents.timestamp, first: &self.first }
     }
 }
 

@@ -1,18 +1,18 @@
-//! Memory that a disk can read from directly: page-aligned, zeroed, of fixed size.
+//! Memory that a disk can read from directly: page-aligned, initialised, of fixed size.
 //!
 //! The one place in this crate with `unsafe`. A buffer owns its allocation alone and hands out ordinary
 //! slices, so aliasing is the borrow checker's business.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::ops::{Deref, DerefMut};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
 
 /// The unit in which a log is written, in bytes: a batch starts on a block and is padded to one.
 pub const BLOCK: usize = 4096;
 
-/// A zeroed run of bytes, aligned to and a multiple of [`BLOCK`].
+/// A run of bytes, aligned to and a multiple of [`BLOCK`].
 pub struct AlignedBuf {
     start: NonNull<u8>,
     layout: Layout,
@@ -30,8 +30,7 @@ impl AlignedBuf {
     ///
     /// When the size overflows `isize`. Memory exhaustion aborts, as for any Rust collection.
     pub fn zeroed(bytes: usize) -> Self {
-        let size = bytes.max(1).next_multiple_of(BLOCK);
-        let layout = Layout::from_size_align(size, BLOCK).expect("a buffer is smaller than isize::MAX");
+        let layout = layout(bytes);
         // SAFETY: the layout has a non-zero size.
         let raw = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
@@ -40,10 +39,24 @@ impl AlignedBuf {
 
     /// Copies `bytes` into a new buffer; the rest up to the block is zero.
     pub fn from_slice(bytes: &[u8]) -> Self {
-        let mut buf = Self::zeroed(bytes.len());
-        buf[..bytes.len()].copy_from_slice(bytes);
-        buf
+        let layout = layout(bytes.len());
+        // SAFETY: the layout has a non-zero size.
+        let raw = unsafe { alloc(layout) };
+        let Some(start) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        // SAFETY: the allocation is new, so nothing overlaps it, and has room for `bytes` and the rest; the two writes
+        // initialise all of it before anybody can read.
+        unsafe {
+            ptr::copy_nonoverlapping(bytes.as_ptr(), raw, bytes.len());
+            ptr::write_bytes(raw.add(bytes.len()), 0, layout.size() - bytes.len());
+        }
+        Self { start, layout }
     }
+}
+
+/// Whole blocks, at least one.
+fn layout(bytes: usize) -> Layout {
+    let size = bytes.max(1).next_multiple_of(BLOCK);
+    Layout::from_size_align(size, BLOCK).expect("a buffer is smaller than isize::MAX")
 }
 
 impl Deref for AlignedBuf {
@@ -66,7 +79,7 @@ impl DerefMut for AlignedBuf {
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        // SAFETY: allocated in `zeroed` with this very layout and freed only here.
+        // SAFETY: allocated with this very layout when it was made, and freed only here.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
 }
@@ -82,5 +95,17 @@ mod tests {
         assert_eq!(buf.as_ptr() as usize % BLOCK, 0);
         assert!(buf.iter().all(|byte| *byte == 0));
         assert_eq!(AlignedBuf::zeroed(0).len(), BLOCK);
+    }
+
+    #[test]
+    fn a_copy_holds_the_bytes_and_zeros_behind_them() {
+        for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            // Memory that was used before is what a buffer would show if it were not written.
+            drop(AlignedBuf::from_slice(&vec![0xff; len.max(1).next_multiple_of(BLOCK)]));
+            let buf = AlignedBuf::from_slice(&vec![0x5a; len]);
+            assert_eq!(buf.as_ptr() as usize % BLOCK, 0);
+            assert_eq!(buf.len(), len.max(1).next_multiple_of(BLOCK));
+            assert!(buf[..len].iter().all(|byte| *byte == 0x5a) && buf[len..].iter().all(|byte| *byte == 0));
+        }
     }
 }

@@ -316,6 +316,9 @@ impl Flags {
         | Self::FIRST_LINK
         | Self::DERIVED;
 
+    /// Those for which a word follows the header.
+    pub(crate) const WORDS: u16 = Self::IDEMPOTENCY | Self::CORRELATION | Self::LINK;
+
     /// True when `flag` is set.
     #[inline]
     pub const fn has(self, flag: u16) -> bool {

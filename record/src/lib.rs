@@ -6,9 +6,9 @@
 //!
 //! ```text
 //!  E: Event ──encode──► payload ──push──► Batch ──seal──► bytes on disk
-//!                                           │                  │ read: every byte checked
+//!                                           │                  │ every byte checked
 //!                                           ▼                  ▼
-//!                                 Record ◄── records() ◄──── Batch
+//!                                 Record ◄── records() ◄── WholeBatch, a Batch for whoever keeps it
 //!                                   │
 //!                                   └─ payload(): Verified<&[u8]> ──► E::view ──► &Archived<E>
 //! ```
@@ -28,7 +28,7 @@ pub mod json;
 pub mod shape;
 pub mod verified;
 
-pub use batch::{Batch, BatchFull, Fields, Place, Record, Records};
+pub use batch::{Batch, BatchFull, Fields, Place, Record, Records, WholeBatch};
 pub use buffer::{AlignedBuf, BLOCK};
 pub use contract::{Contract, ContractError, ContractTable};
 pub use control::{Checkpoint, Digest, LeafProgress, RecoveryNote, StageDigest};

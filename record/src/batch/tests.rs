@@ -62,9 +62,44 @@ fn fix_checksums(bytes: &mut [u8]) {
     bytes[12..16].copy_from_slice(&header_crc.to_le_bytes());
 }
 
+/// What the check of the events must say, found out by taking every one of them out.
+fn decode_all(bytes: &[u8]) -> Result<Timestamp, BatchError> {
+    let header = BatchHeader::parse(bytes)?;
+    let used = &bytes[..BATCH_HEADER_LEN + header.body_len()];
+    let body = Body { used, timestamp: header.timestamp(), first: &Fields::default() };
+    let (mut at, mut last) = (BATCH_HEADER_LEN, None);
+    for index in 0..header.count() {
+        let wrong = BatchError::Event { index, offset: at };
+        let (record, next) = body.decode(at, Seq(1)).ok_or(wrong.clone())?;
+        let later = last.map_or(record.timestamp == header.timestamp(), |last| record.timestamp > last);
+        if !later || next > used.len() {
+            return Err(wrong);
+        }
+        (at, last) = (next, Some(record.timestamp));
+    }
+    match last.filter(|_| at == used.len()) {
+        Some(last) => Ok(last),
+        None => Err(BatchError::Event { index: header.count(), offset: at }),
+    }
+}
+
 /// Reads what may be anything, and everything there is to read in it.
 fn walk(bytes: &[u8]) -> bool {
-    let Ok(batch) = Batch::read(bytes) else { return false };
+    let whole = WholeBatch::check(bytes);
+    if whole.as_ref().is_ok_and(|whole| whole.kind() == BatchKind::Data)
+        || matches!(whole, Err(BatchError::Event { .. }))
+    {
+        assert_eq!(whole.as_ref().map(WholeBatch::last_timestamp).map_err(Clone::clone), decode_all(bytes));
+    }
+    let Ok(whole) = whole else { return false };
+    let batch = whole.to_batch();
+    assert_eq!(batch.bytes(), whole.bytes());
+    let same = |(a, b): (Record<'_>, Record<'_>)| {
+        (a.seq, a.timestamp, a.fields, a.slot) == (b.seq, b.timestamp, b.fields, b.slot)
+            && a.payload() == b.payload()
+    };
+    assert!(whole.records().zip(batch.records()).all(same));
+    assert_eq!(whole.records().count(), batch.records().count());
     let records: Vec<Record<'_>> = batch.records().collect();
     assert_eq!(records.len(), batch.count() as usize);
     for (index, record) in records.iter().enumerate() {
