@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use downbeat_record::{BLOCK, Batch, BatchHeader, BatchNo, SegmentId, Seq};
+use downbeat_record::{BLOCK, BatchHeader, BatchNo, SegmentId, Seq, WholeBatch};
 use downbeat_wal::ScanError;
 use downbeat_wal::names;
 use downbeat_wal::segment::{HeaderBlock, SegmentHeader};
@@ -179,7 +179,7 @@ impl Behind {
                 fill(&mut file, start, header.padded_len().max(WINDOW) as u64, &mut window)
                     .map_err(|source| directory.unreadable(id, start, source))?;
             }
-            offset += match Batch::read(&window[(offset - start) as usize..]) {
+            offset += match WholeBatch::check(&window[(offset - start) as usize..]) {
                 Ok(batch) => {
                     if header.batch_no() >= next {
                         self.islands.push((header.batch_no(), header.first_seq()));

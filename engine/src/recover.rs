@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use downbeat_flow::{EventType, Flow, Kinds};
 use downbeat_record::{
-    Batch, BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Timestamp,
+    BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Timestamp, WholeBatch,
 };
 use downbeat_sequencer::{IdempotencyWindow, Settings};
 
@@ -43,7 +43,7 @@ impl Recovery {
     }
 
     /// Takes in one batch.
-    pub(crate) fn visit(&mut self, batch: &Batch) -> Result<(), Failure> {
+    pub(crate) fn visit(&mut self, batch: &WholeBatch<'_>) -> Result<(), Failure> {
         match batch.kind() {
             BatchKind::Data => self.events(batch),
             BatchKind::Contracts => {
@@ -57,7 +57,7 @@ impl Recovery {
         Ok(())
     }
 
-    fn events(&mut self, batch: &Batch) {
+    fn events(&mut self, batch: &WholeBatch<'_>) {
         for record in batch.records() {
             self.last_timestamp = record.timestamp;
             self.window.insert_record(&record);

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use downbeat_record::{
     BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, RecoveryNote, Root, SegmentId, Seq, Stamp, Timestamp,
+    WholeBatch,
 };
 
 use crate::error::{LogError, NotReady, OpenError, Poison};
@@ -102,7 +103,7 @@ impl Log {
     /// See [`OpenError`]. A log whose acknowledged data is damaged is not opened, and not changed.
     pub fn open(
         options: &Options,
-        mut visit: impl FnMut(&Batch) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
+        mut visit: impl FnMut(&WholeBatch<'_>) -> Result<(), Box<dyn std::error::Error + Send + Sync>>,
     ) -> Result<(Self, Recovered), OpenError> {
         let visit: &mut Visit<'_> = &mut visit;
         open::open(options, visit)

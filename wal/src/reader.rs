@@ -24,8 +24,10 @@ use crate::storage::{Access, Storage};
 use crate::survey::{Survey, read_header, read_manifest};
 use crate::window::Pace;
 
+mod copies;
 mod scout;
 
+use copies::Copies;
 use scout::Scout;
 
 /// Which batches a reader gives out.
@@ -120,6 +122,7 @@ pub struct Reader {
     /// The highest batch known durable.
     durable: BatchNo,
     scout: Option<Scout>,
+    copies: Copies,
 }
 
 /// The segment being read.
@@ -194,6 +197,7 @@ impl Reader {
             streaming: false,
             durable: BatchNo::ZERO,
             scout: None,
+            copies: Copies::default(),
         };
         reader.learn(survey.manifest);
         Ok(reader)
@@ -261,7 +265,8 @@ impl Reader {
                 open.scan.find(&self.chain)?
             };
             match found {
-                Found::Batch(batch, root) => {
+                Found::Batch(whole, root) => {
+                    let batch = self.copies.copy(&whole);
                     if !self.is_trusted(self.chain.next_batch)? {
                         return Ok(None);
                     }
@@ -322,13 +327,13 @@ impl Reader {
         }))
     }
 
-    fn pass(&mut self, batch: Batch, root: Root) -> Located {
+    fn pass(&mut self, batch: Arc<Batch>, root: Root) -> Located {
         let open = self.scan.as_mut().expect("a segment is open");
         let (batch_no, offset) = (self.chain.next_batch, open.scan.offset);
         self.durable = self.durable.max(batch.header().durable());
-        self.chain.pass(&batch, root);
-        open.scan.pass(&batch);
-        Located { batch: Arc::new(batch), batch_no, root, path: Arc::clone(&open.path), offset }
+        self.chain.pass(batch.next_seq(), root);
+        open.scan.pass(batch.padded_len());
+        Located { batch, batch_no, root, path: Arc::clone(&open.path), offset }
     }
 
     /// Goes into a segment if it is there and continues the chain.

@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 
-use downbeat_record::{BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, SegmentId, Seq, Timestamp};
+use downbeat_record::{BLOCK, BatchKind, BatchNo, Epoch, LogId, SegmentId, Seq, Timestamp, WholeBatch};
 
 use crate::error::{Damage, OpenError, ScanError};
 use crate::manifest::Manifest;
@@ -32,7 +32,7 @@ pub mod table;
 pub use table::Row;
 
 /// Shows kept batches to whoever opens the log; an error ends the opening.
-pub(crate) type Visit<'a> = dyn FnMut(&Batch) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
+pub(crate) type Visit<'a> = dyn FnMut(&WholeBatch<'_>) -> Result<(), Box<dyn Error + Send + Sync>> + 'a;
 
 /// What recovery found.
 pub(crate) struct Outcome {
@@ -217,8 +217,9 @@ fn walk(
                     keep(outcome, id, &batch, contracts);
                     let batch_no = outcome.chain.next_batch;
                     visit(&batch).map_err(|source| OpenError::Refused { batch: batch_no, source })?;
-                    outcome.chain.pass(&batch, root);
-                    scan.pass(&batch);
+                    outcome.chain.pass(batch.next_seq(), root);
+                    let padded_len = batch.padded_len();
+                    scan.pass(padded_len);
                 }
             }
         };
@@ -242,7 +243,7 @@ impl Outcome {
     }
 }
 
-fn keep(outcome: &mut Outcome, id: SegmentId, batch: &Batch, contracts: &mut Option<Vec<u8>>) {
+fn keep(outcome: &mut Outcome, id: SegmentId, batch: &WholeBatch<'_>, contracts: &mut Option<Vec<u8>>) {
     let last = batch.last_timestamp();
     let kept = &mut outcome.kept;
     kept.batches += 1;

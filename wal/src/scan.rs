@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{BLOCK, Batch, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq};
+use downbeat_record::{BLOCK, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq, WholeBatch};
 
 use crate::error::{Damage, ScanError};
 use crate::segment::SegmentHeader;
@@ -64,18 +64,18 @@ impl Chain {
         self.link = root;
     }
 
-    /// Goes over a batch.
-    pub(crate) fn pass(&mut self, batch: &Batch, root: Root) {
+    /// Goes over a batch behind which `next_seq` comes.
+    pub(crate) fn pass(&mut self, next_seq: Seq, root: Root) {
         self.next_batch = self.next_batch.next();
-        self.next_seq = batch.next_seq();
+        self.next_seq = next_seq;
         self.link = root;
         self.last_root = root;
     }
 }
 
 /// What stands at a place where a batch should.
-pub(crate) enum Found {
-    Batch(Batch, Root),
+pub(crate) enum Found<'a> {
+    Batch(WholeBatch<'a>, Root),
     Nothing(Damage),
 }
 
@@ -95,8 +95,9 @@ impl SegmentScan {
         Self { path, header, window: Window::new(file, pace), offset: BLOCK as u64, verify_chain: true }
     }
 
-    /// Looks for the batch that comes next. The place moves only by [`SegmentScan::pass`].
-    pub(crate) fn find(&mut self, chain: &Chain) -> Result<Found, ScanError> {
+    /// Looks for the batch that comes next, and checks it where it was read. The place moves only by
+    /// [`SegmentScan::pass`].
+    pub(crate) fn find(&mut self, chain: &Chain) -> Result<Found<'_>, ScanError> {
         let offset = self.offset;
         let room = self.header.segment_size.saturating_sub(offset);
         let header = match self.header_at(offset)? {
@@ -115,7 +116,7 @@ impl SegmentScan {
             Ok(bytes) => bytes,
             Err(source) => return Err(ScanError::Unreadable { path: self.path.clone(), offset, source }),
         };
-        let batch = match Batch::read(bytes) {
+        let batch = match WholeBatch::check(bytes) {
             Ok(batch) => batch,
             Err(BatchError::Short { .. }) => return Ok(Found::Nothing(Damage::EndOfFile)),
             Err(error) => return Ok(Found::Nothing(error.into())),
@@ -131,9 +132,9 @@ impl SegmentScan {
         Ok(Found::Batch(batch, root))
     }
 
-    /// Goes over the batch that was found.
-    pub(crate) fn pass(&mut self, batch: &Batch) {
-        self.offset += batch.padded_len() as u64;
+    /// Goes over the batch that was found, which takes so many bytes.
+    pub(crate) fn pass(&mut self, padded_len: usize) {
+        self.offset += padded_len as u64;
     }
 
     /// The header of a batch at `offset`, if its checksum holds.
@@ -189,8 +190,8 @@ impl Behind {
                         let unreadable =
                             |source| ScanError::Unreadable { path: path.clone(), offset, source };
                         let whole = window.at(offset, header.padded_len()).map_err(unreadable)?;
-                        if let Ok(batch) = Batch::read(whole) {
-                            step = batch.padded_len() as u64;
+                        if WholeBatch::check(whole).is_ok() {
+                            step = header.padded_len() as u64;
                             if header.batch_no() >= next {
                                 self.islands.push((header.batch_no(), header.first_seq()));
                             }

@@ -44,20 +44,28 @@ impl<'a> WholeBatch<'a> {
     /// A copy in memory of its own.
     #[must_use]
     pub fn to_batch(&self) -> Batch {
-        let header = &self.header;
         Batch {
             buf: AlignedBuf::from_slice(self.bytes),
             index: u16::MAX,
-            len: BATCH_HEADER_LEN + header.body_len(),
-            contents: Contents {
-                kind: header.kind(),
-                first_seq: header.first_seq(),
-                count: header.count(),
-                timestamp: header.timestamp(),
-            },
+            len: BATCH_HEADER_LEN + self.header.body_len(),
+            contents: self.contents(),
             first: self.first,
             last_timestamp: self.last_timestamp,
         }
+    }
+
+    /// A copy in the memory of another batch, which is gone then.
+    ///
+    /// # Panics
+    ///
+    /// When it does not fit.
+    pub fn copy_to(&self, batch: &mut Batch) {
+        let (room, len) = (batch.buf.len(), self.bytes.len());
+        assert!(len <= room, "a batch of {len} bytes does not fit into {room}");
+        batch.buf[..len].copy_from_slice(self.bytes);
+        batch.index = u16::MAX;
+        (batch.len, batch.contents) = (BATCH_HEADER_LEN + self.header.body_len(), self.contents());
+        (batch.first, batch.last_timestamp) = (self.first, self.last_timestamp);
     }
 
     /// Its header.
@@ -113,6 +121,12 @@ impl<'a> WholeBatch<'a> {
     /// Its events in order.
     pub fn records(&self) -> Records<'_> {
         Records::new(self.events(), Place::start(self.first_seq(), self.count()))
+    }
+
+    fn contents(&self) -> Contents {
+        let header = &self.header;
+        let (kind, first_seq) = (header.kind(), header.first_seq());
+        Contents { kind, first_seq, count: header.count(), timestamp: header.timestamp() }
     }
 
     fn events(&self) -> Body<'_> {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use downbeat_record::{Batch, BatchKind, Fields, Seq, Timestamp};
+use downbeat_record::{Batch, BatchKind, Fields, Seq, Timestamp, WholeBatch};
 use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Recovered};
 
 /// What was kept of a log: per batch its kind, first seq and payloads.
@@ -15,7 +15,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    pub fn visit(&mut self, batch: &Batch) {
+    pub fn visit(&mut self, batch: &WholeBatch<'_>) {
         self.batches.push((batch.kind(), batch.first_seq(), batch.count()));
         for record in batch.records() {
             assert_eq!(record.seq.0, self.events.len() as u64 + 1, "seqs are dense");
