@@ -22,7 +22,7 @@ use crate::walk::{End, Step, Walk};
 /// How much is verified.
 #[derive(Clone, Copy, Debug)]
 pub struct VerifyOptions {
-    /// Decodes every payload by its contract, besides checksums and chain. Default true.
+    /// Checks that every payload can be decoded by its contract, besides checksums and chain. Default true.
     pub payloads: bool,
 }
 
@@ -293,7 +293,7 @@ impl State {
             return Err(Finding::Derived { seq, cause });
         }
         if self.options.payloads
-            && let Err(source) = json::decode(&contract.shape, record.payload())
+            && let Err(source) = json::check(&contract.shape, record.payload())
         {
             return Err(Finding::Payload { seq, contract: contract.name.clone(), source });
         }

@@ -1,4 +1,5 @@
-//! Any payload as JSON, from the shape in the log alone: no application code, no Rust type.
+//! Any payload as JSON, from the shape in the log alone: no application code, no Rust type. Or only whether that can be
+//! done, for whoever verifies: the same walk, which then makes nothing of what it meets.
 //!
 //! ```text
 //! payload  ┌───────────────────────────────┬──────────────┐
@@ -46,10 +47,73 @@ const INLINE: usize = 8;
 /// # Ok::<(), downbeat_record::DecodeError>(())
 /// ```
 pub fn decode(shape: &Shape, payload: Verified<&[u8]>) -> Result<Value, DecodeError> {
-    let bytes = payload.bytes();
+    read(shape, payload.bytes())
+}
+
+/// Makes sure that a payload can be read by its shape, without doing it.
+///
+/// # Errors
+///
+/// Those of [`decode`], and no others.
+pub fn check(shape: &Shape, payload: Verified<&[u8]>) -> Result<(), DecodeError> {
+    read(shape, payload.bytes())
+}
+
+fn read<F: Form>(shape: &Shape, bytes: &[u8]) -> Result<F, DecodeError> {
     let root = bytes.len().checked_sub(shape.size()).ok_or(wrong("a value of its size", 0))?;
     let values = bytes.len().saturating_mul(VALUES_PER_BYTE).saturating_add(PARTS_MAX);
     Reader { bytes, elsewhere: root, values }.value(shape, root, NESTING_MAX)
+}
+
+/// What the walk makes of a payload.
+trait Form: Sized {
+    /// Nothing is made: what cannot be wrong need not be looked at.
+    const IS_NOTHING: bool;
+    /// Fields and their names.
+    type Fields;
+
+    /// Of what has no parts.
+    fn leaf(value: impl FnOnce() -> Value) -> Self;
+    fn list(elements: Vec<Self>) -> Self;
+    fn object(fields: usize) -> Self::Fields;
+    fn put(object: &mut Self::Fields, name: &str, value: Self);
+    fn close(object: Self::Fields) -> Self;
+}
+
+impl Form for Value {
+    const IS_NOTHING: bool = false;
+    type Fields = Map<String, Self>;
+
+    fn leaf(value: impl FnOnce() -> Value) -> Self {
+        value()
+    }
+
+    fn list(elements: Vec<Self>) -> Self {
+        Self::Array(elements)
+    }
+
+    fn object(fields: usize) -> Self::Fields {
+        Map::with_capacity(fields)
+    }
+
+    fn put(object: &mut Self::Fields, name: &str, value: Self) {
+        object.insert(name.to_owned(), value);
+    }
+
+    fn close(object: Self::Fields) -> Self {
+        Self::Object(object)
+    }
+}
+
+impl Form for () {
+    const IS_NOTHING: bool = true;
+    type Fields = ();
+
+    fn leaf(_: impl FnOnce() -> Value) {}
+    fn list(_: Vec<()>) {}
+    fn object(_: usize) {}
+    fn put((): &mut (), _: &str, (): ()) {}
+    fn close((): ()) {}
 }
 
 struct Reader<'a> {
@@ -61,11 +125,11 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn value(&mut self, shape: &Shape, at: usize, levels: usize) -> Result<Value, DecodeError> {
+    fn value<F: Form>(&mut self, shape: &Shape, at: usize, levels: usize) -> Result<F, DecodeError> {
         self.charge(1, at)?;
         let levels = levels.checked_sub(1).ok_or(wrong("so deep a value", at))?;
         match shape {
-            Shape::Unit => Ok(Value::Null),
+            Shape::Unit => Ok(F::leaf(|| Value::Null)),
             Shape::Scalar(scalar) => self.scalar(*scalar, at),
             Shape::String => self.string(at),
             Shape::Vec(of) => {
@@ -74,7 +138,7 @@ impl<'a> Reader<'a> {
                 self.elements(of, start, len, levels)
             }
             Shape::Option(of) => match self.byte(at)? {
-                0 => Ok(Value::Null),
+                0 => Ok(F::leaf(|| Value::Null)),
                 1 => self.value(of, at.saturating_add(of.align()), levels),
                 _ => Err(wrong("an option", at)),
             },
@@ -92,35 +156,41 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn scalar(&self, scalar: Scalar, at: usize) -> Result<Value, DecodeError> {
+    fn scalar<F: Form>(&self, scalar: Scalar, at: usize) -> Result<F, DecodeError> {
+        /// A number of this type, made by `from`.
+        macro_rules! number {
+            ($type:ty, $from:expr) => {{
+                let bytes = self.array(at)?;
+                F::leaf(|| $from(<$type>::from_le_bytes(bytes)))
+            }};
+        }
         Ok(match scalar {
             Scalar::Bool => match self.byte(at)? {
-                0 => Value::Bool(false),
-                1 => Value::Bool(true),
+                byte @ 0..=1 => F::leaf(|| Value::Bool(byte == 1)),
                 _ => return Err(wrong("a truth value", at)),
             },
-            Scalar::U8 => self.byte(at)?.into(),
-            Scalar::U16 => u16::from_le_bytes(self.array(at)?).into(),
-            Scalar::U32 => u32::from_le_bytes(self.array(at)?).into(),
-            Scalar::U64 => u64::from_le_bytes(self.array(at)?).into(),
-            Scalar::U128 => u128::from_le_bytes(self.array(at)?).to_string().into(),
-            Scalar::I8 => i8::from_le_bytes(self.array(at)?).into(),
-            Scalar::I16 => i16::from_le_bytes(self.array(at)?).into(),
-            Scalar::I32 => i32::from_le_bytes(self.array(at)?).into(),
-            Scalar::I64 => i64::from_le_bytes(self.array(at)?).into(),
-            Scalar::I128 => i128::from_le_bytes(self.array(at)?).to_string().into(),
-            Scalar::F32 => float(f32::from_le_bytes(self.array(at)?).into()),
-            Scalar::F64 => float(f64::from_le_bytes(self.array(at)?)),
+            Scalar::U8 => number!(u8, Value::from),
+            Scalar::U16 => number!(u16, Value::from),
+            Scalar::U32 => number!(u32, Value::from),
+            Scalar::U64 => number!(u64, Value::from),
+            Scalar::U128 => number!(u128, |wide: u128| wide.to_string().into()),
+            Scalar::I8 => number!(i8, Value::from),
+            Scalar::I16 => number!(i16, Value::from),
+            Scalar::I32 => number!(i32, Value::from),
+            Scalar::I64 => number!(i64, Value::from),
+            Scalar::I128 => number!(i128, |wide: i128| wide.to_string().into()),
+            Scalar::F32 => number!(f32, |value: f32| float(value.into())),
+            Scalar::F64 => number!(f64, float),
             Scalar::Char => {
                 let character = char::from_u32(self.word(at)?).ok_or(wrong("a character", at))?;
-                character.to_string().into()
+                F::leaf(|| character.to_string().into())
             }
         })
     }
 
     /// In place, ended by 0xff or the eighth byte; unless the first byte starts with the bits 10, which UTF-8
     /// text cannot: then the other six bits and the three bytes behind it are the length.
-    fn string(&mut self, at: usize) -> Result<Value, DecodeError> {
+    fn string<F: Form>(&mut self, at: usize) -> Result<F, DecodeError> {
         let repr: [u8; INLINE] = self.array(at)?;
         let text = if repr[0] & 0xc0 == 0x80 {
             let word = self.word(at)?;
@@ -136,59 +206,68 @@ impl<'a> Reader<'a> {
             self.range(at, len)?
         };
         let text = std::str::from_utf8(text).map_err(|_| wrong("UTF-8 text", at))?;
-        Ok(text.into())
+        Ok(F::leaf(|| text.into()))
     }
 
-    fn elements(
+    fn elements<F: Form>(
         &mut self,
         of: &Shape,
         start: usize,
         len: usize,
         levels: usize,
-    ) -> Result<Value, DecodeError> {
+    ) -> Result<F, DecodeError> {
         // Paid for before the memory is taken: the capacities of nested arrays add up to what is allowed.
         self.charge(len, start)?;
         let (mut at, stride) = (start, of.size());
+        if F::IS_NOTHING && levels > 0 && len <= self.values && is_any_bytes(of) {
+            let bytes = len.checked_mul(stride).and_then(|bytes| start.checked_add(bytes));
+            if bytes.is_some_and(|end| end <= self.bytes.len()) {
+                self.values -= len;
+                return Ok(F::list(Vec::new()));
+            }
+        }
         let mut elements = Vec::with_capacity(len);
         for _ in 0..len {
             elements.push(self.value(of, at, levels)?);
             at = at.saturating_add(stride);
         }
-        Ok(Value::Array(elements))
+        Ok(F::list(elements))
     }
 
-    fn members(&mut self, members: &Members, at: usize, levels: usize) -> Result<Value, DecodeError> {
+    fn members<F: Form>(&mut self, members: &Members, at: usize, levels: usize) -> Result<F, DecodeError> {
         match members {
-            Members::Unit => Ok(Value::Null),
+            Members::Unit => Ok(F::leaf(|| Value::Null)),
             // serde takes a struct with one field and no name for that field.
             Members::Positional(fields) if fields.len() == 1 => self.field(&fields[0], at, levels),
             Members::Positional(fields) => {
                 let fields = fields.iter().map(|field| self.field(field, at, levels));
-                fields.collect::<Result<Vec<_>, _>>().map(Value::Array)
+                fields.collect::<Result<Vec<_>, _>>().map(F::list)
             }
             Members::Named(fields) => {
-                let mut object = Map::with_capacity(fields.len());
+                let mut object = F::object(fields.len());
                 for field in fields {
                     self.charge(field.name.len() / 16, at)?;
-                    object.insert(field.name.clone(), self.field(field, at, levels)?);
+                    let value = self.field(field, at, levels)?;
+                    F::put(&mut object, &field.name, value);
                 }
-                Ok(Value::Object(object))
+                Ok(F::close(object))
             }
         }
     }
 
-    fn field(&mut self, field: &Field, at: usize, levels: usize) -> Result<Value, DecodeError> {
+    fn field<F: Form>(&mut self, field: &Field, at: usize, levels: usize) -> Result<F, DecodeError> {
         self.value(&field.shape, at.saturating_add(field.offset as usize), levels)
     }
 
-    fn variant(&mut self, variant: &Variant, at: usize, levels: usize) -> Result<Value, DecodeError> {
+    fn variant<F: Form>(&mut self, variant: &Variant, at: usize, levels: usize) -> Result<F, DecodeError> {
         self.charge(variant.name.len() / 16, at)?;
-        let name = variant.name.clone();
         if variant.members == Members::Unit {
-            return Ok(Value::String(name));
+            return Ok(F::leaf(|| variant.name.as_str().into()));
         }
         let inside = self.members(&variant.members, at, levels)?;
-        Ok(Value::Object(Map::from_iter([(name, inside)])))
+        let mut object = F::object(1);
+        F::put(&mut object, &variant.name, inside);
+        Ok(F::close(object))
     }
 
     /// Follows the pointer at `at`, relative to `base`, to `len` values, and claims their bytes.
@@ -225,6 +304,11 @@ impl<'a> Reader<'a> {
         let end = start.checked_add(len);
         end.and_then(|end| self.bytes.get(start..end)).ok_or(wrong("what it points to", start))
     }
+}
+
+/// True for numbers: whatever their bytes are, they are one.
+fn is_any_bytes(shape: &Shape) -> bool {
+    matches!(shape, Shape::Scalar(scalar) if !matches!(scalar, Scalar::Bool | Scalar::Char))
 }
 
 fn float(value: f64) -> Value {

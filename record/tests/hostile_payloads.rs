@@ -3,13 +3,20 @@
 
 mod sample;
 
-use downbeat_record::json::{VALUES_PER_BYTE, decode};
+use downbeat_record::json::{self, VALUES_PER_BYTE};
 use downbeat_record::shape::{EnumShape, Field, Members, PARTS_MAX, Scalar, StructShape, Variant};
-use downbeat_record::{DecodeError, Event, Shape, Shaped, encoded_here};
+use downbeat_record::{DecodeError, Event, Shape, Shaped, Verified, encoded_here};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sample::{Everything, encoded, everything};
 use serde_json::Value;
+
+/// Decodes, and makes sure that a check alone says the same.
+fn decode(shape: &Shape, payload: Verified<&[u8]>) -> Result<Value, DecodeError> {
+    let decoded = json::decode(shape, payload);
+    assert_eq!(json::check(shape, payload), decoded.as_ref().map(drop).map_err(Clone::clone));
+    decoded
+}
 
 fn byte() -> Shape {
     Shape::Scalar(Scalar::U8)
@@ -77,6 +84,23 @@ fn nested_arrays_without_bytes_reserve_no_memory() {
     let nested = (0..60).fold(Shape::Unit, |of, _| array(of));
     assert_eq!(nested.check(), Ok(()));
     assert_eq!(refusal(&nested, &[]), "so many values");
+}
+
+#[test]
+fn numbers_that_are_too_many_are_refused_at_the_first_of_them() {
+    let numbers = |len| Shape::Array { of: Box::new(byte()), len };
+    let fields = |count: u32| {
+        let field =
+            |number: u32| Field { name: number.to_string(), offset: 0, shape: numbers(4_000 - number) };
+        Members::Positional((0..count).map(field).collect())
+    };
+    let outcomes = (1..14).map(|count| {
+        let members = fields(count);
+        let shape = Shape::Struct(StructShape { name: "S".to_owned(), size: 4_000, align: 1, members });
+        decode(&shape, encoded_here(&[7; 4_000])).is_ok()
+    });
+    // 68,096 values for these bytes, and each field takes eight thousand.
+    assert_eq!(outcomes.filter(|read| *read).count(), 8);
 }
 
 #[test]
