@@ -156,3 +156,6 @@ impl<'a> Trial<'a> {
         (replayer.last == to && settled).then(|| replayer.finish())
     }
 }
+
+#[cfg(test)]
+mod tests;
