@@ -74,6 +74,7 @@ impl Chain {
 }
 
 /// What stands at a place where a batch should.
+#[allow(clippy::large_enum_variant, reason = "a box would be an allocation for every batch")]
 pub(crate) enum Found<'a> {
     Batch(WholeBatch<'a>, Root),
     Nothing(Damage),
