@@ -14,7 +14,7 @@ use crate::shared::Shared;
 pub(crate) fn reader(log: &Options, from: Seq) -> Result<Reader, ReadError> {
     let options = ReadOptions { from, trust: Trust::Everything, verify_chain: false };
     match &log.backend {
-        BackendChoice::Memory(memory) => Reader::on(Arc::new(memory.clone()), options),
+        BackendChoice::Storage(storage) => Reader::on(Arc::clone(storage), options),
         _ => Reader::open_with(&log.dir, options),
     }
 }

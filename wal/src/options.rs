@@ -1,11 +1,12 @@
 //! How a log is opened. None of these settings decides the meaning of bytes on disk: all may change at a restart.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use downbeat_record::BLOCK;
 use downbeat_record::batch::BATCH_BYTES;
 
-use crate::storage::Memory;
+use crate::storage::{Memory, Storage};
 
 /// Which machinery writes the log.
 #[derive(Clone, Default)]
@@ -17,8 +18,8 @@ pub enum BackendChoice {
     Uring,
     /// `pwritev2`, one write at a time.
     Blocking,
-    /// A directory in memory, for tests.
-    Memory(Memory),
+    /// A directory that is not on a disk of this machine: [`Memory`], or a simulated one.
+    Storage(Arc<dyn Storage>),
 }
 
 /// How a log is opened.
@@ -63,7 +64,7 @@ impl Options {
     /// The defaults for a log in memory.
     pub fn in_memory(memory: &Memory) -> Self {
         Self {
-            backend: BackendChoice::Memory(memory.clone()),
+            backend: BackendChoice::Storage(Arc::new(memory.clone())),
             segment_bytes: 1 << 20,
             ..Self::new("memory:")
         }

@@ -12,7 +12,7 @@ use downbeat_wal::{BackendChoice, Memory, Options, ReadError, ReadOptions, Reade
 
 fn reader(options: &Options, how: ReadOptions) -> Result<Reader, ReadError> {
     match &options.backend {
-        BackendChoice::Memory(memory) => Reader::on(Arc::new(memory.clone()) as Arc<dyn Storage>, how),
+        BackendChoice::Storage(storage) => Reader::on(Arc::clone(storage), how),
         _ => Reader::open_with(&options.dir, how),
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
 
 fn storage(options: &Options) -> Result<Arc<dyn Storage>, OpenError> {
     let queue = match &options.backend {
-        BackendChoice::Memory(memory) => return Ok(Arc::new(memory.clone())),
+        BackendChoice::Storage(storage) => return Ok(Arc::clone(storage)),
         BackendChoice::Auto => DiskQueue::Auto,
         BackendChoice::Uring => DiskQueue::Uring,
         BackendChoice::Blocking => DiskQueue::Blocking,

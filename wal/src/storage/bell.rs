@@ -23,7 +23,12 @@ struct Inner {
 }
 
 impl Bell {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// A bell that nobody has rung.
+    ///
+    /// # Errors
+    ///
+    /// When the process has no descriptor left.
+    pub fn new() -> io::Result<Self> {
         // Blocking, because an io_uring read of a non-blocking file fails instead of waiting.
         let fd = eventfd(0, EventfdFlags::CLOEXEC)?;
         Ok(Self(Arc::new(Inner { fd, rung: AtomicBool::new(false) })))
