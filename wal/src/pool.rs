@@ -243,7 +243,7 @@ impl Shared {
 
     fn fill(&self, file: &dyn File, paced: bool) -> io::Result<()> {
         file.allocate(self.segment_bytes)?;
-        let zeros = AlignedBuf::zeroed(PIECE);
+        let zeros = AlignedBuf::zeroed(PIECE.min(self.segment_bytes as usize));
         let begun = Instant::now();
         let mut offset = 0;
         while offset < self.segment_bytes {

@@ -9,7 +9,7 @@
 //!
 //! The first piece is read by whoever asks for it. Only when a second one is asked for right behind it is reading
 //! ahead worth a thread; a reader that follows the end of a log never gets so far. With a storage that allows no
-//! threads of ours every piece is read when it is asked for.
+//! threads of ours every piece is read when it is asked for, and is small: there is no disk to be kept busy.
 //!
 //! Invariants:
 //! - memory: a window holds at most [`AHEAD`] + 1 buffers of [`HEAD`] + [`PIECE`] bytes, or one that is as long as the
@@ -72,9 +72,17 @@ impl Pace {
     /// For a storage; `streaming` when what is read now is not the first of much.
     pub(crate) fn on(storage: &dyn Storage, streaming: bool) -> Self {
         match (storage.single_threaded(), streaming) {
-            (true, _) => Self::CALLER,
+            (true, _) => Self::SPARSE,
             (false, false) => Self::Ahead,
             (false, true) => Self::Streaming,
+        }
+    }
+
+    /// Room in front of a piece; only what is read ahead needs it.
+    fn head(self) -> usize {
+        match self {
+            Self::Pieces(_) => 0,
+            Self::Ahead | Self::Streaming => HEAD,
         }
     }
 
@@ -158,11 +166,12 @@ impl Window {
         self.ahead = None;
         let piece = if std::mem::take(&mut self.anew) { LOOK } else { self.pace.piece() };
         let need = want.max(piece).next_multiple_of(BLOCK);
-        if self.buf.len() < HEAD + need {
-            self.buf = AlignedBuf::zeroed(HEAD + need);
+        let head = self.pace.head();
+        if self.buf.len() < head + need {
+            self.buf = AlignedBuf::zeroed(head + need);
         }
-        (self.from, self.start, self.len) = (HEAD, offset, 0);
-        self.len = self.file.read_at(&mut self.buf[HEAD..HEAD + need], offset)?;
+        (self.from, self.start, self.len) = (head, offset, 0);
+        self.len = self.file.read_at(&mut self.buf[head..head + need], offset)?;
         if self.pace == Pace::Streaming && self.len == need {
             self.begin();
         }

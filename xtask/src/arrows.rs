@@ -5,6 +5,7 @@
 //!                     ├─ wal ◄───────┼─ engine ◄─ cli
 //!                     └─ flow ◄─ actors ◄─┘        │
 //!                          ▲─── audit ◄────────────┤
+//!              sim (record, sequencer, wal, flow)  │
 //!                              benches (any) ◄─────┘ without criterion
 //! ```
 //!
@@ -21,7 +22,7 @@ use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, Package
 use crate::tree::Finding;
 
 /// Per package, which of ours it may import.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("downbeat-derive", &[]),
     ("downbeat-record", &["downbeat-derive"]),
     ("downbeat-sequencer", &["downbeat-record"]),
@@ -33,6 +34,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
         &["downbeat-record", "downbeat-sequencer", "downbeat-wal", "downbeat-flow", "downbeat-actors"],
     ),
     ("downbeat-audit", &["downbeat-record", "downbeat-flow", "downbeat-wal"]),
+    ("downbeat-sim", &["downbeat-record", "downbeat-sequencer", "downbeat-wal", "downbeat-flow"]),
     ("downbeat-cli", &["downbeat", "downbeat-audit", "downbeat-benches", "downbeat-example-loan"]),
 ];
 
@@ -40,13 +42,14 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 const FREE: [&str; 3] = ["downbeat-benches", "downbeat-example-loan", "xtask"];
 
 /// Per package, what it must not reach, through however many others.
-const MUST_NOT_KNOW: [(&str, &[&str]); 6] = [
+const MUST_NOT_KNOW: [(&str, &[&str]); 7] = [
     ("downbeat-record", &["tokio", "ractor", "io-uring", "crossbeam"]),
     ("downbeat-sequencer", &["tokio", "ractor", "io-uring"]),
     ("downbeat-wal", &["tokio", "ractor"]),
     ("downbeat-flow", &["tokio", "ractor", "io-uring", "crossbeam"]),
     ("downbeat-actors", &["io-uring"]),
     ("downbeat-audit", &["tokio", "ractor"]),
+    ("downbeat-sim", &["tokio", "ractor"]),
 ];
 
 /// The program measures with the library of the benches, and must not carry what only the benches need.
