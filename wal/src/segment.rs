@@ -137,6 +137,9 @@ pub enum HeaderError {
     /// A field that this build does not know, or must be zero, is set.
     #[error("the segment uses a feature, hash, checksum or block size that this build does not know")]
     UnknownFeature,
+    /// The header is whole and the rest of its block is not what was written with it: torn, or rotten.
+    #[error("the bytes behind the segment header are not zero")]
+    Rest,
     /// The payload encoding or alignment is another than this build's.
     #[error("the segment was written with other encoding settings (its fingerprint differs)")]
     Fingerprint,
@@ -211,10 +214,14 @@ impl SegmentHeader {
             && layout.block_size.get() as usize == BLOCK
             && (layout.hash, layout.checksum) == (HASH_BLAKE3, CHECKSUM_CRC32C)
             && layout.zero_a.get() == 0
-            && layout.zero_b == [0; 84]
-            && block[SEGMENT_HEADER_LEN..].iter().all(|byte| *byte == 0);
+            && layout.zero_b == [0; 84];
         if !known {
             return Err(HeaderError::UnknownFeature);
+        }
+        // What this build knows of the format is zero here, so this is no word of a later one: the header fits into
+        // one sector, and the other sectors of the block may have been torn off it.
+        if block[SEGMENT_HEADER_LEN..].iter().any(|byte| *byte != 0) {
+            return Err(HeaderError::Rest);
         }
         if layout.fingerprint != fingerprint() {
             return Err(HeaderError::Fingerprint);

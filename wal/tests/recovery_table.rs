@@ -153,6 +153,26 @@ fn row_g_a_torn_header_of_the_next_segment_is_the_end() {
     expect_events(&open(&memory_options(&memory)).unwrap().2, 48, 5_000);
 }
 
+/// Found by the simulator: the header proper fits into the first sector of its block. Torn behind that, it counted
+/// as the header of a build with other features, and the log was refused until somebody moved the file away.
+#[test]
+fn row_g_a_header_torn_behind_its_first_sector_is_torn() {
+    for rest in [Sector::Garbage, Sector::Zero] {
+        let memory = log_of(15, 5_000);
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        memory.hold(true);
+        append(&mut log, 3, 5_000);
+        std::mem::forget(log);
+        memory.power_cut(|write| {
+            let header = write.offset == 0 && write.file == SECOND;
+            if header { Fate::Torn(vec![Sector::New, rest, rest]) } else { Fate::Lost }
+        });
+        let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+        assert_eq!(recovered.row, if rest == Sector::Garbage { Row::G } else { Row::D });
+        expect_events(&kept, 45, 5_000);
+    }
+}
+
 #[test]
 fn row_h_damage_at_or_before_a_durable_mark_is_refused() {
     let memory = log_of(20, 5_000);
