@@ -7,7 +7,7 @@
 //!  2 fill it with zeros, paced                as 1
 //!  3 sync it                                  as 1
 //!  4 rename it to n.seg                       as 1, or as 5
-//!  5 sync the directory                       a prepared segment: reused at the next open
+//!  5 sync the directory                       a prepared segment: used after a close, made anew after a crash
 //! ```
 //!
 //! The zeros matter: a write into space that was only reserved makes the filesystem convert it on every sync,

@@ -50,7 +50,7 @@ pub(crate) struct Outcome {
     pub(crate) oldest: SegmentId,
     /// The first segment that the next writer may use.
     pub(crate) resume_at: SegmentId,
-    /// Files from there on: which can be used as they are, and which must be made anew.
+    /// Files from there on that can be used as they are; the others are made anew.
     pub(crate) spares: VecDeque<Spare>,
     /// Names to be removed.
     pub(crate) litter: Vec<String>,
@@ -229,7 +229,8 @@ fn walk(
 }
 
 impl Outcome {
-    /// Files from `resume_at` on, without a gap; those that `reusable` does not want are litter.
+    /// Files from `resume_at` on, without a gap; those that `reusable` does not want are litter, and get another
+    /// inode before they are used: nothing that was begun on the old one can reach them.
     fn gather_spares(&mut self, survey: &Survey, reusable: impl Fn(SegmentId) -> bool) {
         let mut expected = self.resume_at;
         for (id, segment) in survey.segments.range(self.resume_at..) {
@@ -297,7 +298,6 @@ fn decide(
     }
 
     let mut behind = Behind::default();
-    let mut reusable = Vec::new();
     for (id, segment) in survey.segments.range(stop.segment..) {
         let salt = segment.header().map(|header| header.batch_salt());
         let from = if *id == stop.segment { stop.offset.max(BLOCK as u64) } else { BLOCK as u64 };
@@ -305,9 +305,6 @@ fn decide(
         let mut here = Behind::default();
         let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
         here.look(storage.path(&name), window, from, salt, next)?;
-        if *id >= outcome.resume_at && !here.dirty && segment.len >= BLOCK as u64 {
-            reusable.push(*id);
-        }
         behind.islands.append(&mut here.islands);
         behind.durable = behind.durable.max(here.durable);
         behind.dirty |= here.dirty;
@@ -339,7 +336,9 @@ fn decide(
     };
     outcome.dropped = behind.islands.iter().map(|(batch_no, _)| *batch_no).collect();
     outcome.end = Some(End { segment: stop.segment, offset: stop.offset });
-    outcome.gather_spares(survey, |id| reusable.contains(&id));
+    // The last writer has not closed the log, so it may have been killed, and what it had in flight may reach its
+    // files even now: in a segment behind the end it would land on top of what this writer acknowledges.
+    outcome.gather_spares(survey, |_| false);
     Ok(())
 }
 

@@ -3,12 +3,16 @@
 #[path = "common/log.rs"]
 mod common;
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::FileExt;
+
 use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
 use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
 use downbeat_wal::storage::Storage;
 use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
+const SECOND: &str = "00000000000000000002.seg";
 
 #[test]
 fn a_second_opener_is_refused_and_told_who_has_the_log() {
@@ -61,14 +65,19 @@ fn an_idle_reopen_uses_no_segment() {
 }
 
 #[test]
-fn prepared_segments_of_an_earlier_open_are_used() {
+fn prepared_segments_of_an_earlier_open_are_used_or_made_anew() {
     let memory = Memory::new();
     for round in 0..20u64 {
         let (mut log, _, kept) = open(&memory_options(&memory)).unwrap();
         expect_events(&kept, round, 8);
         append(&mut log, 1, 8);
         log.drain().unwrap();
-        drop(log);
+        // Behind a closed log they are used, behind one that was not they are removed.
+        if round % 2 == 0 {
+            drop(log)
+        } else {
+            drop(log.close(Timestamp(1_000)))
+        }
         let segments =
             memory.list().unwrap().iter().filter(|entry| entry.name.ends_with(".seg")).count() as u64;
         assert!(segments <= round + 1 + 2, "{segments} segments after {round} rounds");
@@ -80,6 +89,34 @@ fn prepared_segments_of_an_earlier_open_are_used() {
         expect_events(&kept, round, 8);
         append(&mut log, 1, 8);
         log.drain().unwrap();
+    }
+}
+
+/// Found by the simulator: a write that a killed process had handed to the kernel can reach the file after the next
+/// process has opened the log. Where that one used the segments that lay ready, the write landed on top of a batch
+/// that it had acknowledged.
+#[test]
+fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
+    for backend in [BackendChoice::Uring, BackendChoice::Blocking] {
+        let dir = temp();
+        let options = options(&dir.path().join("log"), backend);
+        let (mut killed, _, _) = open(&options).unwrap();
+        append(&mut killed, 1, 8);
+        killed.drain().unwrap();
+        while killed.spare_segments() == 0 {
+            killed.wait(Some(std::time::Duration::from_secs(10))).unwrap();
+        }
+        let late = OpenOptions::new().write(true).open(options.dir.join(SECOND)).unwrap();
+        drop(killed);
+
+        let (mut log, _, _) = open(&options).unwrap();
+        append(&mut log, 3, 8);
+        log.drain().unwrap();
+        late.write_all_at(&[0xEE; 4096], 4096).unwrap();
+        drop(log);
+        let (_, recovered, kept) = open(&options).unwrap();
+        expect_events(&kept, 4, 8);
+        assert_eq!(recovered.row, Row::D);
     }
 }
 

@@ -71,7 +71,7 @@ fn row_b_a_log_without_batches_is_empty() {
 }
 
 #[test]
-fn row_b_a_header_without_batches_is_used_again() {
+fn row_b_the_number_of_a_header_without_batches_is_used_again() {
     let memory = Memory::new();
     let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
     memory.hold(true);

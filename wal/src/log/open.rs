@@ -6,7 +6,7 @@
 //!  3 sync what is kept          nothing: the same batches are kept again
 //!  4 manifest, epoch + 1        an epoch that wrote nothing
 //!  5 remove litter              fewer useless files
-//!  6 queue, pool                prepared segments, which the next open uses
+//!  6 queue, pool                prepared segments, which the next open makes anew
 //! ```
 
 use std::collections::VecDeque;
