@@ -107,6 +107,9 @@ impl Odds {
             }
         }
         let mut odds = Self(odds);
+        if !odds.can(Fault::PowerCut) && !odds.can(Fault::Kill) {
+            odds.set(Fault::PowerCut, ONE);
+        }
         // Damage that no crash explains ends what a seed can show; it is rare, and absent under most seeds.
         for fault in [Fault::LostWrite, Fault::Misdirected, Fault::Unheard, Fault::Doubled] {
             let draw = odds.0[fault as usize] >> 1;

@@ -45,6 +45,8 @@ pub(crate) struct World {
     now: u64,
     frozen_until: u64,
     slow: Option<(usize, u64)>,
+    /// A copy was put back: like a late write, it can bring what an open has cut and nobody relies on.
+    repaired: bool,
     pub(crate) counts: Counts,
 }
 
@@ -102,6 +104,7 @@ impl World {
             now: BEGIN,
             frozen_until: 0,
             slow: None,
+            repaired: false,
             counts: Counts::default(),
         }
     }
@@ -297,7 +300,7 @@ impl World {
         let damaged = self.program.disk.is_damaged();
         // What the platter says in more than one place cannot be lost silently.
         let unsaid = damaged && word < recovered.last_batch.next();
-        let late = self.injected().of(Fault::Lingering) > 0;
+        let late = self.repaired || self.program.disk.injected().of(Fault::Lingering) > 0;
         note!(
             self.trace,
             "{} open: row {} epoch {} last {} batch {}{}",
@@ -342,6 +345,7 @@ impl World {
             (_, OpenError::Scan(scan)) if damaged && scan.row().is_some() => {
                 note!(self.trace, "{tick} what is damaged is restored from a copy");
                 self.program.disk.repair();
+                self.repaired = true;
             }
             _ => {}
         }
@@ -355,9 +359,9 @@ impl World {
         self.odds = Odds::NONE;
         self.program.plan.crash_every = u64::MAX;
         self.program.disk.calm();
+        self.repaired |= self.program.disk.is_damaged();
         self.program.disk.repair();
         self.end_process();
-        // Damage that was done and undone; a kill that is one of the faults no longer.
         let mut left = CALM_STEPS;
         while !self.is_settled() {
             hold!(left > 0, Convergence, "not at its end after {CALM_STEPS} steps: {}", self.whereabouts());

@@ -43,8 +43,12 @@ mod open;
 
 pub use open::Recovered;
 
-/// The ticket of the outstanding sync.
-const SYNC: u64 = u64::MAX;
+/// Set in the ticket of a sync; the other bits number them.
+const SYNC: u64 = 1 << 63;
+/// Where the ticket of a write says which try it is; the bits below number the writes.
+const ATTEMPT: u32 = 48;
+/// Tries are told apart up to this many; nothing is that late.
+const ATTEMPTS: u16 = 1 << 15;
 /// How often one write may be interrupted or make no progress before it counts as failed.
 const STALLS_MAX: u32 = 1_000;
 /// How long after the last acknowledgement an idle log should write a heartbeat.
@@ -77,8 +81,10 @@ pub struct Log {
     unmarked: bool,
     idle_since: Instant,
     poison: Option<Arc<Poison>>,
-    /// The file under the outstanding sync.
-    syncing: Option<Arc<dyn File>>,
+    /// The outstanding sync, by its ticket, and its file.
+    syncing: Option<(u64, Arc<dyn File>)>,
+    /// Syncs handed over so far.
+    syncs: u64,
     done: Vec<Completion>,
     _lock: Box<dyn Lock>,
 }
@@ -293,8 +299,15 @@ impl Log {
     fn fly(&mut self, file: Arc<dyn File>, source: Source, offset: u64, dsync: bool) {
         let mark = Durable { batch_no: BatchNo(self.next_batch.0 - 1), seq: Seq(self.next_seq.0 - 1) };
         let progress = Progress::Writing { done: 0, stalls: 0 };
-        let flight =
-            Flight { mark, file: Arc::clone(&file), source: source.clone(), offset, dsync, progress };
+        let flight = Flight {
+            mark,
+            file: Arc::clone(&file),
+            source: source.clone(),
+            offset,
+            dsync,
+            attempt: 0,
+            progress,
+        };
         let ticket = self.pipeline.push(flight);
         self.queue.write(Write { ticket, file, source, skip: 0, offset, dsync });
     }
@@ -362,9 +375,15 @@ impl Log {
 
     fn begin_sync(&mut self) -> bool {
         let Some(file) = self.pipeline.begin_sync() else { return false };
-        self.syncing = Some(Arc::clone(&file));
-        self.queue.sync(Flush { ticket: SYNC, file });
+        self.sync(file);
         true
+    }
+
+    fn sync(&mut self, file: Arc<dyn File>) {
+        self.syncs += 1;
+        let ticket = SYNC | self.syncs;
+        self.syncing = Some((ticket, Arc::clone(&file)));
+        self.queue.sync(Flush { ticket, file });
     }
 
     fn hand_over(&mut self) -> Result<(), LogError> {
@@ -376,22 +395,21 @@ impl Log {
 
     fn complete(&mut self, completion: Completion) -> Result<(), LogError> {
         let Completion { ticket, result } = completion;
-        if ticket == SYNC {
-            let file = self.syncing.take().expect("a sync was outstanding");
+        if ticket & SYNC != 0 {
+            let outstanding = self.syncing.take_if(|(outstanding, _)| *outstanding == ticket);
+            let Some((_, file)) = outstanding else { return Err(self.told_twice()) };
             match result {
                 Ok(_) => self.pipeline.synced(),
                 // Interrupted before it began; that is no failure of the device.
-                Err(error) if is_retryable(&error) => {
-                    self.syncing = Some(Arc::clone(&file));
-                    self.queue.sync(Flush { ticket: SYNC, file });
-                }
+                Err(error) if is_retryable(&error) => self.sync(file),
                 Err(source) => return Err(self.poisoned("fdatasync", self.segment_in_front(), 0, source)),
             }
             return Ok(());
         }
-        let flight = self.pipeline.flight(ticket);
+        let (number, attempt) = (ticket & ((1 << ATTEMPT) - 1), (ticket >> ATTEMPT) as u16);
+        let Some(flight) = self.pipeline.outstanding(number, attempt) else { return Err(self.told_twice()) };
         let Progress::Writing { mut done, mut stalls } = flight.progress else {
-            panic!("write {ticket} completed twice: {:?}", flight.progress);
+            panic!("write {number} is outstanding: {:?}", flight.progress);
         };
         let len = flight.source.bytes().len();
         let before = done;
@@ -406,7 +424,7 @@ impl Log {
             Err(error) => Some(error),
         };
         if failure.is_none() && done == len {
-            self.pipeline.written(ticket);
+            self.pipeline.written(number);
             return Ok(());
         }
         // A direct write goes on at a block; the rest of the block is written a second time, the same bytes.
@@ -423,8 +441,9 @@ impl Log {
             return Err(self.poisoned("write", self.segment_in_front(), at, source));
         }
         flight.progress = Progress::Writing { done, stalls };
+        flight.attempt = (attempt + 1) % ATTEMPTS;
         let write = Write {
-            ticket,
+            ticket: number | u64::from(flight.attempt) << ATTEMPT,
             file: Arc::clone(&flight.file),
             source: flight.source.clone(),
             skip: done,
@@ -433,6 +452,14 @@ impl Log {
         };
         self.queue.write(write);
         Ok(())
+    }
+
+    /// A completion of something that has ended: what the queue says of anything else is worth nothing either. Taken
+    /// for the end of a later sync it would acknowledge what that sync has not reached.
+    #[cold]
+    fn told_twice(&mut self) -> LogError {
+        let what = io::Error::new(io::ErrorKind::InvalidData, "the end of an operation was told twice");
+        self.poisoned("asking the kernel", self.last_segment, 0, what)
     }
 
     /// The segment that holds the watermark back, for messages.

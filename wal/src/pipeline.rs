@@ -36,6 +36,8 @@ pub(crate) struct Flight {
     pub(crate) source: Source,
     pub(crate) offset: u64,
     pub(crate) dsync: bool,
+    /// How often it was handed over again.
+    pub(crate) attempt: u16,
     pub(crate) progress: Progress,
 }
 
@@ -78,6 +80,14 @@ impl Pipeline {
         let index = ticket.checked_sub(first).map(|index| index as usize);
         let flight = index.and_then(|index| self.flights.get_mut(index));
         flight.unwrap_or_else(|| panic!("ticket {ticket} is not in flight, the front is {first}"))
+    }
+
+    /// The write that this try of it was handed over for, if it has not ended.
+    pub(crate) fn outstanding(&mut self, ticket: u64, attempt: u16) -> Option<&mut Flight> {
+        let index = ticket.checked_sub(self.first)? as usize;
+        let flight = self.flights.get_mut(index)?;
+        let outstanding = flight.attempt == attempt && matches!(flight.progress, Progress::Writing { .. });
+        outstanding.then_some(flight)
     }
 
     /// A write has ended, whole.

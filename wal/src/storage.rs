@@ -11,7 +11,8 @@
 //!
 //! Promises that the layers above rely on, and that `tests/storage_contract.rs` runs against all three:
 //! a write is durable when it completed with `dsync`, or when a sync that was *submitted after the write had
-//! been reaped* completed; a name is durable after `sync_dir`; a queue owns what it writes until it is done.
+//! been reaped* completed; a name is durable after `sync_dir`; a queue owns what it writes until it is done, and
+//! tells each end once: a log that is told one twice counts the queue as failed.
 
 use std::fmt;
 use std::io;

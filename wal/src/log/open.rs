@@ -130,6 +130,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         idle_since: Instant::now(),
         poison: None,
         syncing: None,
+        syncs: 0,
         done: Vec::new(),
         _lock: lock,
     };
