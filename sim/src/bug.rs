@@ -25,11 +25,17 @@ pub enum Bug {
     DamageWiped,
     /// A derived event is lost between the stage and the door.
     CommandLost,
+    /// Recovery leaves out the last event of a group.
+    GroupTorn,
+    /// A log that is in order is called damaged.
+    RefusedForNothing,
+    /// An opened log does not say what time its last event has.
+    TimeForgotten,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::EarlyReceipt,
         Self::EarlyEffect,
         Self::LyingSync,
@@ -41,5 +47,8 @@ impl Bug {
         Self::UnorderedJoin,
         Self::DamageWiped,
         Self::CommandLost,
+        Self::GroupTorn,
+        Self::RefusedForNothing,
+        Self::TimeForgotten,
     ];
 }

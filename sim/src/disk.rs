@@ -242,10 +242,10 @@ impl Disk {
             let Some(file) = state.files.get_mut(number) else { continue };
             match other.as_str() {
                 _ if other == name => {
-                    file.damage(|bytes| bytes.get_mut(offset..).unwrap_or_default().fill(0));
+                    file.overwrite(|bytes| bytes.get_mut(offset..).unwrap_or_default().fill(0));
                 }
                 _ if other.starts_with("MANIFEST") || (other.ends_with(".seg") && other.as_str() > name) => {
-                    file.damage(|bytes| bytes.fill(0));
+                    file.overwrite(|bytes| bytes.fill(0));
                 }
                 _ => {}
             }

@@ -16,7 +16,9 @@
 //! actors belong to the tests of `actors` and `engine`; the driver's thread is written again here, round by round.
 #![forbid(unsafe_code)]
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
+use std::sync::Once;
 
 pub mod bank;
 pub mod bug;
@@ -61,7 +63,9 @@ pub struct Outcome {
 pub fn run(seed: u64, keep_trace: bool, bug: Option<Bug>) -> Outcome {
     let trace = Trace::new(keep_trace);
     let mut world = World::new(seed, trace.clone(), bug);
+    IN_WORLD.set(true);
     let ended = catch_unwind(AssertUnwindSafe(|| world.run()));
+    IN_WORLD.set(false);
     let violation = match ended {
         Ok(outcome) => outcome.err(),
         Err(panic) => {
@@ -78,7 +82,20 @@ pub fn run(seed: u64, keep_trace: bool, bug: Option<Bug>) -> Outcome {
     Outcome { violation, injected, counts, trace_hash: trace.hash(), trace: trace.text() }
 }
 
-/// Lets panics be what [`run`] says about them, and nothing else.
+thread_local! {
+    /// A world runs on this thread.
+    static IN_WORLD: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Lets panics inside of a world be what [`run`] says about them, and nothing else.
 pub fn quiet_panics() {
-    std::panic::set_hook(Box::new(|_| {}));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = take_hook();
+        set_hook(Box::new(move |info| {
+            if !IN_WORLD.get() {
+                before(info);
+            }
+        }));
+    });
 }

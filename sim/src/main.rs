@@ -25,9 +25,9 @@ struct Args {
     /// Only this one, with its trace
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// Threads
-    #[arg(long, default_value_t = 1)]
-    jobs: usize,
+    /// Threads; by default as many as the machine runs at once
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Runs every seed twice and compares the traces
     #[arg(long)]
     twice: bool,
@@ -63,9 +63,10 @@ struct Sum {
 
 fn many(args: &Args) -> ExitCode {
     let (begun, next) = (Instant::now(), AtomicU64::new(args.from));
+    let jobs = args.jobs.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let (end, sum) = (args.from + args.seeds, Mutex::new(Sum::default()));
     std::thread::scope(|scope| {
-        for _ in 0..args.jobs.max(1) {
+        for _ in 0..jobs.max(1) {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);

@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use downbeat_flow::{Flow, Kinds, Ledger as Commands, Rejected};
 use downbeat_record::{
-    BatchKind, Checkpoint, ContractTable, Event, Kind, Record, Seq, Timestamp, WholeBatch,
+    BatchKind, Checkpoint, ContractTable, Event, Kind, Record, SegmentId, Seq, Timestamp, WholeBatch,
 };
 use downbeat_sequencer::{
     Cause, Clock, Idempotency, IdempotencyWindow, Ingress, ManualClock, Sequencer, Settings, Start, Stop,
     sequencer,
 };
 use downbeat_wal::{
-    BackendChoice, Log, LogError, NotReady, OpenError, Options, ReadOptions, Reader, Recovered, Trust,
+    BackendChoice, Log, LogError, NotReady, OpenError, Options, ReadOptions, Reader, Recovered, ScanError,
+    Trust,
 };
 
 use crate::bank::{Credited, Deposited, Moved};
@@ -145,7 +146,12 @@ impl Program {
         let next_seq = log.next_seq();
         let seen = Seq(entries.len() as u64);
         hold!(seen.next() == next_seq, Dense, "{seen} events were shown, the next seq is {next_seq}");
-        let start = Start { next_seq, last_timestamp: last, window };
+        if self.bug == Some(Bug::RefusedForNothing) && entries.len() > 3 {
+            let path = "sim:/00000000000000000001.seg".into();
+            return Ok(Err(ScanError::MissingSegment { path, segment: SegmentId(1) }.into()));
+        }
+        let last_timestamp = if self.bug == Some(Bug::TimeForgotten) { Timestamp::default() } else { last };
+        let start = Start { next_seq, last_timestamp, window };
         let (ingress, sequencer) = sequencer(&settings, self.clock.clone(), start);
         let undeclared = (contracts != self.contracts).then(|| self.contracts.to_json());
         let process = Process {
@@ -175,6 +181,7 @@ impl Program {
         match self.bug {
             Some(Bug::LastEventDropped) => drop(entries.pop()),
             Some(Bug::SeqSkipped) if entries.len() > 2 => drop(entries.remove(entries.len() / 2)),
+            Some(Bug::GroupTorn) if truth.ends_in_a_group(&entries) => drop(entries.pop()),
             Some(Bug::Resurrection) => entries.extend(truth.some_cut(entries.len())),
             _ => {}
         }

@@ -180,6 +180,7 @@ impl Truth {
         late_writes: bool,
     ) -> Result<bool, Violation> {
         let common = self.check_prefix(&entries, late_writes)?;
+        self.check_keys(&entries)?;
         let last = Seq(entries.len() as u64);
         for (promise, seq) in &self.promised {
             if *seq <= last {
@@ -192,7 +193,6 @@ impl Truth {
             let what = format!("{promise} up to {seq}, the log ends at {last}");
             return Err(Violation { invariant: Invariant::Acknowledged, what });
         }
-        self.check_keys(&entries)?;
         let cut = self.sequenced.split_off(common);
         if !cut.is_empty() {
             self.cut.push((common, cut));
@@ -295,6 +295,12 @@ impl Truth {
         let missing = expected.first_key_value();
         hold!(missing.is_none(), Convergence, "{missing:?} never came to the log");
         Ok(())
+    }
+
+    /// True when the last event is that of a group, for a planted bug.
+    pub(crate) fn ends_in_a_group(&self, entries: &[Entry]) -> bool {
+        let last = entries.last().map(|entry| entry.fields.idempotency_key);
+        self.groups.iter().any(|group| group.last().copied() == last)
     }
 
     /// An event that a recovery has cut, for a planted bug.

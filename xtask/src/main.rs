@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -35,6 +36,12 @@ enum Task {
     /// The writer that kill9 kills
     #[command(hide = true)]
     Kill9Writer(kill9::WriterArgs),
+    /// Run the worlds of many seeds, or one again with its trace: `--seeds N --from S`, `--seed S`
+    Sim {
+        /// What the simulator is told; `--help` says what it knows
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Check the summary that `downbeat run --flow loan --json` gives for the real loan log
     CheckLoan {
         /// The JSON
@@ -53,6 +60,7 @@ fn main() -> ExitCode {
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
         Task::Pgo => pgo::run(&root()),
         Task::Kill9Writer(args) => kill9::write(&args),
+        Task::Sim { arguments } => sim(&arguments),
         Task::CheckLoan { file } => loan::check(&file),
     };
     match outcome {
@@ -68,6 +76,16 @@ fn ci() -> anyhow::Result<()> {
     let script = root().join(".ci/run");
     let status = Command::new(&script).status().with_context(|| format!("{}", script.display()))?;
     ensure!(status.success(), ".ci/run: {status}");
+    Ok(())
+}
+
+/// With optimization: seeds are what counts.
+fn sim(arguments: &[OsString]) -> anyhow::Result<()> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let run = ["run", "--release", "--quiet", "-p", "downbeat-sim", "--"];
+    let status = Command::new(cargo).args(run).args(arguments).current_dir(root()).status();
+    let status = status.context("cargo run -p downbeat-sim")?;
+    ensure!(status.success(), "the simulator: {status}");
     Ok(())
 }
 

@@ -192,6 +192,12 @@ impl Platter {
         }
     }
 
+    /// Changes durable bytes as somebody does who means it: that is no damage.
+    pub(super) fn overwrite(&mut self, change: impl FnOnce(&mut [u8])) {
+        self.honest = None;
+        change(&mut self.bytes);
+    }
+
     /// Makes a sector unreadable.
     pub(super) fn lose(&mut self, offset: usize) {
         self.latent.insert(offset / SECTOR);
