@@ -398,7 +398,7 @@ impl Process {
     pub(crate) fn emit(&mut self) {
         let door = self.ingress.derived();
         while let Some((fields, payload)) = self.stages.commands.front() {
-            if self.bug == Some(Bug::CommandLost) && fields.causation.0 % 8 == 0 {
+            if self.bug == Some(Bug::CommandLost) && fields.causation.0.is_multiple_of(8) {
                 self.stages.commands.pop_front();
                 continue;
             }

@@ -139,7 +139,7 @@ impl Stages {
             let index = next.0 - batch.first_seq().0;
             let Some(record) = batch.records().nth(index as usize) else { break };
             self.apply(worker, &record);
-            if self.bug == Some(Bug::AppliedTwice) && next.0 % 16 == 0 {
+            if self.bug == Some(Bug::AppliedTwice) && next.0.is_multiple_of(16) {
                 self.apply(worker, &record);
             }
             moved += 1;
@@ -165,7 +165,7 @@ impl Stages {
         let worker = &mut self.workers[index];
         worker.unit.apply(record, input.as_slice(), &mut taken);
         worker.cursor = record.seq;
-        if record.seq.0 % self.every == 0 {
+        if record.seq.0.is_multiple_of(self.every) {
             let sums = worker.unit.sums();
             worker.sums.insert(record.seq, sums[0].1);
         }
