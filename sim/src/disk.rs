@@ -30,6 +30,7 @@ use platter::{Astray, EIO, Fate, Platter, SECTOR, Unsynced};
 use queue::{DiskQueue, Echo, Flying, What};
 
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
 
 /// The disk. Clones are the same disk.
 #[derive(Clone)]
@@ -341,7 +342,8 @@ impl State {
 
     fn device_error(&mut self) -> io::Error {
         self.errors += 1;
-        io::Error::from_raw_os_error(EIO)
+        // What a write into reserved space should never meet, and does on thin or failing storage.
+        io::Error::from_raw_os_error([EIO, EIO, ENOSPC, EROFS][self.rng.usize(..4)])
     }
 
     fn check_space(&mut self) -> io::Result<()> {

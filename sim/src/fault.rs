@@ -20,6 +20,10 @@ faults! {
     PowerCut,
     /// The process is killed; the kernel lives on.
     Kill,
+    /// The process ends in order, in the middle of everything.
+    Close,
+    /// A second process opens the log while the first one has it.
+    SecondOpener,
     /// A second power cut or error while the log is being opened.
     CutWhileOpening,
     /// An unsynced write that a power cut left out.
@@ -107,6 +111,8 @@ impl Odds {
             }
         }
         let mut odds = Self(odds);
+        // One try in a while says as much as many.
+        odds.set(Fault::SecondOpener, odds.0[Fault::SecondOpener as usize] >> 4);
         if !odds.can(Fault::PowerCut) && !odds.can(Fault::Kill) {
             odds.set(Fault::PowerCut, ONE);
         }

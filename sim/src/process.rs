@@ -176,6 +176,20 @@ impl Program {
 }
 
 impl Program {
+    /// What a reader sees of the log, whoever writes it.
+    pub(crate) fn read(&self, trust: Trust) -> Result<Vec<Entry>, String> {
+        let options = ReadOptions { from: Seq(1), trust, verify_chain: true };
+        let mut reader =
+            Reader::on(Arc::new(self.disk.clone()), options).map_err(|error| error.to_string())?;
+        let mut entries = Vec::new();
+        while let Some(located) = reader.next_batch().map_err(|error| error.to_string())? {
+            if located.batch.kind() == BatchKind::Data {
+                entries.extend(located.batch.records().map(|record| entry(&self.kinds, &record)));
+            }
+        }
+        Ok(entries)
+    }
+
     /// What recovery found, as a planted bug changes it.
     pub(crate) fn tamper(&self, mut entries: Vec<Entry>, truth: &Truth) -> Vec<Entry> {
         match self.bug {
@@ -226,7 +240,7 @@ impl Intake {
         if !self.keys_forgotten {
             self.window.insert_record(record);
         }
-        self.entries.push(entry(&self.stages, record));
+        self.entries.push(entry(&self.stages.kinds, record));
         let replayed = self.stages.replay(record, &mut self.commands);
         hold!(replayed.is_ok(), Digests, "{replayed:?}");
         Ok(())
@@ -248,13 +262,14 @@ impl Intake {
     }
 }
 
-fn entry(stages: &Stages, record: &Record<'_>) -> Entry {
-    let meaning = if stages.is::<Deposited>(record) {
+fn entry(kinds: &Kinds, record: &Record<'_>) -> Entry {
+    let is = |type_id| kinds.of(type_id) == Some(record.fields.kind);
+    let meaning = if is(TypeId::of::<Deposited>()) {
         Deposited::view(record.payload()).map(|event| Meaning::Deposit { cents: event.cents.to_native() })
-    } else if stages.is::<Moved>(record) {
+    } else if is(TypeId::of::<Moved>()) {
         let view = Moved::view(record.payload());
         view.map(|event| Meaning::Move { to: event.to.to_native(), cents: event.cents.to_native() })
-    } else if stages.is::<Credited>(record) {
+    } else if is(TypeId::of::<Credited>()) {
         Credited::view(record.payload()).map(|event| Meaning::Credit { cents: event.cents.to_native() })
     } else {
         Rejected::view(record.payload()).map(|_| Meaning::Rejection)
@@ -367,7 +382,7 @@ impl Process {
             return Ok(Ok(false));
         }
         let Some(batch) = self.sequencer.close_batch() else { return Ok(Ok(false)) };
-        let entries = batch.records().map(|record| entry(&self.stages, &record)).collect();
+        let entries = batch.records().map(|record| entry(&self.stages.kinds, &record)).collect();
         if let Err(violation) = truth.sequenced(batch.first_seq(), entries) {
             return Ok(Err(violation));
         }

@@ -9,7 +9,6 @@
 //! applies an event only when all shards of the book have passed it; a value waits in the lane under its seq.
 //! The interleaving of the workers is the seed's; that it cannot show is what the checkers look for.
 
-use std::any::TypeId;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -29,7 +28,7 @@ pub(crate) type Effect = (Seq, u64);
 
 pub(crate) struct Stages {
     flow: Arc<Flow>,
-    kinds: Arc<Kinds>,
+    pub(crate) kinds: Arc<Kinds>,
     /// The shards of the book, then the ledger.
     workers: Vec<Worker>,
     /// Values of the book that the ledger has not read.
@@ -248,11 +247,6 @@ impl Stages {
         let seq = Seq((last.0 / self.every + 1) * self.every);
         let stages = self.digests_at(seq)?;
         Some(Checkpoint { seq, flow: self.flow.name().to_owned(), stages, leaves: Vec::new() })
-    }
-
-    /// The number of the event type `E` in this log.
-    pub(crate) fn is<E: Event>(&self, record: &Record<'_>) -> bool {
-        self.kinds.of(TypeId::of::<E>()) == Some(record.fields.kind)
     }
 }
 

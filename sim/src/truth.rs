@@ -242,6 +242,20 @@ impl Truth {
         Ok(())
     }
 
+    /// Somebody read the log and trusts what it says to be durable.
+    pub(crate) fn read(&self, entries: &[Entry]) -> Result<(), Violation> {
+        let differs = (0..entries.len()).find(|index| entries.get(*index) != self.sequenced.get(*index));
+        hold!(differs.is_none(), Prefix, "a reader sees another event at {differs:?}");
+        let durable = self.promised.values().max().copied().unwrap_or_default();
+        let seen = Seq(entries.len() as u64);
+        hold!(
+            seen <= durable,
+            Gate,
+            "a reader trusts events up to {seen}, durable are those up to {durable}"
+        );
+        Ok(())
+    }
+
     /// The model after everything sequenced.
     pub(crate) fn model(&self) -> Model {
         let mut model = Model::default();

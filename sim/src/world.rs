@@ -11,7 +11,7 @@
 use std::collections::BTreeSet;
 
 use downbeat_record::{IdempotencyKey, Seq, Timestamp};
-use downbeat_wal::{OpenError, ReadOptions, Reader, ScanError, Trust};
+use downbeat_wal::{OpenError, ScanError, Trust};
 use fastrand::Rng;
 
 use crate::bug::Bug;
@@ -166,6 +166,12 @@ impl World {
         let outcome = self.move_one(&mut process);
         self.process = Some(process);
         outcome?;
+        if self.odds.hit(Fault::SecondOpener, &mut self.rng) {
+            self.open_again()?;
+        }
+        if self.rng.u8(..64) == 0 {
+            self.follow()?;
+        }
         self.crash();
         Ok(Next::Go)
     }
@@ -246,6 +252,8 @@ impl World {
                 let operations = self.rng.u64(..20);
                 note!(self.trace, "{tick} the power goes in {operations} operations");
                 self.program.disk.light_fuse(operations);
+            } else if self.odds.can(Fault::Close) && self.rng.u8(..3) == 0 {
+                self.close();
             } else if self.odds.can(Fault::Kill) {
                 self.kill();
             }
@@ -263,6 +271,37 @@ impl World {
         note!(self.trace, "{} the process is killed", self.program.disk.tick());
         self.injected.add(Fault::Kill);
         self.end_process();
+    }
+
+    /// The process ends in order, whatever is on its way; that may fail.
+    fn close(&mut self) {
+        let closed = self.process.take().map(Process::close);
+        note!(self.trace, "{} the process closes: {closed:?}", self.program.disk.tick());
+        self.injected.add(Fault::Close);
+        self.end_process();
+    }
+
+    /// Somebody else opens the log, and must be told that it is taken.
+    fn open_again(&mut self) -> Result<(), Violation> {
+        self.injected.add(Fault::SecondOpener);
+        let opened = self.program.open()?.err().map(|refusal| refusal.to_string());
+        let locked = opened.as_ref().is_some_and(|refusal| refusal.contains("another writer"));
+        hold!(locked || !self.program.disk.has_power(), Refusal, "a second opener was told {opened:?}");
+        Ok(())
+    }
+
+    /// Somebody reads what is durable, from the bytes alone, while it is being written.
+    fn follow(&mut self) -> Result<(), Violation> {
+        let read = self.program.read(Trust::Durable);
+        let explained = self.program.disk.is_damaged() || self.program.disk.gave_errors();
+        match read {
+            Ok(entries) => self.truth.read(&entries),
+            Err(_) if explained || !self.program.disk.has_power() => Ok(()),
+            Err(error) => {
+                hold!(self.truth.last() == Seq::ZERO, Refusal, "a reader is refused: {error}");
+                Ok(())
+            }
+        }
     }
 
     fn end_process(&mut self) {
@@ -417,24 +456,12 @@ impl World {
 
     /// A reader, which takes no lock and changes nothing, sees what recovery saw.
     fn check_reader(&self) -> Result<(), Violation> {
-        let options = ReadOptions { from: Seq(1), trust: Trust::Everything, verify_chain: true };
-        let reader = Reader::on(std::sync::Arc::new(self.program.disk.clone()), options);
-        let (mut reader, mut last) = match reader {
-            Ok(reader) => (reader, Seq::ZERO),
-            Err(error) => {
-                // A log without events may have no segment.
-                hold!(self.truth.last() == Seq::ZERO, Prefix, "a reader is refused: {error}");
-                return Ok(());
-            }
-        };
-        loop {
-            match reader.next_batch() {
-                Ok(Some(located)) => last = Seq(located.batch.next_seq().0 - 1),
-                Ok(None) => break,
-                Err(error) => hold!(false, Prefix, "a reader ends at {last}: {error}"),
-            }
-        }
-        hold!(last == self.truth.last(), Prefix, "a reader sees {last} of {} events", self.truth.last());
-        Ok(())
+        let read = self.program.read(Trust::Everything);
+        // A log without events may have no segment.
+        hold!(read.is_ok() || self.truth.last() == Seq::ZERO, Refusal, "a reader is refused: {read:?}");
+        let Ok(entries) = read else { return Ok(()) };
+        let (seen, last) = (entries.len() as u64, self.truth.last());
+        hold!(seen == last.0, Prefix, "a reader sees {seen} of {last} events");
+        self.truth.read(&entries)
     }
 }
