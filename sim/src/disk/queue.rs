@@ -11,7 +11,7 @@ use std::time::Duration;
 use downbeat_record::Batch;
 use downbeat_wal::storage::{Backend, Bell, Completion, Flush, Handle, Queue, Source, Write};
 
-use super::{Claim, Disk, State};
+use super::{Claim, Disk, SECTOR, State};
 use crate::fault::Fault;
 
 /// Steps of the world that an operation takes when nothing holds it up.
@@ -162,19 +162,17 @@ impl State {
                 let mut len = bytes.len();
                 if self.hit(Fault::ShortWrite) {
                     // Devices end at sectors, file systems at any byte.
-                    len = if self.rng.bool() {
-                        self.rng.usize(..len)
-                    } else {
-                        self.rng.usize(..len) / 512 * 512
-                    };
+                    let short = self.rng.usize(1..len);
+                    len = if self.rng.bool() { short } else { short.next_multiple_of(SECTOR).min(len) };
                 }
                 let failed = self.hit(Fault::WriteError);
                 if failed {
-                    len = self.rng.usize(..=len / 512) * 512;
+                    len = self.rng.usize(..=len / SECTOR) * SECTOR;
                 }
                 let number = self.put(one.file, offset + skip, &bytes[..len]);
                 if failed {
-                    return Err(self.device_error());
+                    // A write of nothing is an error too, by another name.
+                    return if self.rng.u8(..8) == 0 { Ok(0) } else { Err(self.device_error()) };
                 }
                 let file = self.files.get_mut(&one.file);
                 let Some(file) = file else { return Err(io::ErrorKind::NotFound.into()) };
