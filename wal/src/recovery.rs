@@ -83,6 +83,8 @@ struct Stop {
     reason: Damage,
     /// A batch that something in the walk itself says was durable.
     durable: BatchNo,
+    /// The segment behind, whose header is none. It tells nothing about what stands behind the place.
+    torn: Option<(SegmentId, Damage)>,
 }
 
 /// Reads a directory and decides. Changes nothing.
@@ -171,7 +173,8 @@ fn walk(
     let mut id = outcome.oldest;
     // Where the last segment's batches ended, so that a later segment that does not go on from there is
     // blamed on that place.
-    let mut stop = Stop { segment: id, offset: 0, reason: Damage::NoSegment, durable: BatchNo::ZERO };
+    let mut stop =
+        Stop { segment: id, offset: 0, reason: Damage::NoSegment, durable: BatchNo::ZERO, torn: None };
     loop {
         let segment = survey.segments.get(&id);
         let later_in_use =
@@ -188,7 +191,7 @@ fn walk(
             HeaderBlock::Valid(header, root) => (header, root),
             HeaderBlock::Empty => return Ok(stop),
             HeaderBlock::Invalid(error) => {
-                return Ok(Stop { segment: id, offset: 0, reason: error.into(), durable: BatchNo::ZERO });
+                return Ok(Stop { torn: Some((id, error.into())), ..stop });
             }
         };
         if id == outcome.oldest && id > SegmentId(1) {
@@ -223,7 +226,7 @@ fn walk(
                 }
             }
         };
-        stop = Stop { segment: id, offset: scan.offset, reason, durable: BatchNo::ZERO };
+        stop = Stop { segment: id, offset: scan.offset, reason, durable: BatchNo::ZERO, torn: None };
         id = next_segment(id);
     }
 }
@@ -298,6 +301,7 @@ fn decide(
     }
 
     let mut behind = Behind::default();
+    let mut ends_in_zeros = true;
     for (id, segment) in survey.segments.range(stop.segment..) {
         let salt = segment.header().map(|header| header.batch_salt());
         let from = if *id == stop.segment { stop.offset.max(BLOCK as u64) } else { BLOCK as u64 };
@@ -305,22 +309,29 @@ fn decide(
         let mut here = Behind::default();
         let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
         here.look(storage.path(&name), window, from, salt, next)?;
+        ends_in_zeros &= *id != stop.segment || !here.dirty;
         behind.islands.append(&mut here.islands);
         behind.durable = behind.durable.max(here.durable);
         behind.dirty |= here.dirty;
     }
 
-    let durable = hint.max(behind.durable).max(stop.durable);
+    // Where the segment before ended as one that is full does, the log ends at the torn header.
+    let Stop { segment, offset, reason, durable, torn } = stop;
+    let (segment, offset, reason) = match torn {
+        Some((torn, header)) if ends_in_zeros || torn == segment => (torn, 0, header),
+        _ => (segment, offset, reason),
+    };
+    let durable = hint.max(behind.durable).max(durable);
     if durable >= next {
         let resumes = behind.islands.iter().filter(|(no, _)| *no > next).min().map(|(_, seq)| *seq);
         return Err(ScanError::Damaged {
-            path: storage.path(&names::segment(stop.segment)),
-            offset: stop.offset,
+            path: storage.path(&names::segment(segment)),
+            offset,
             batch: next,
             first_seq: outcome.chain.next_seq,
             resumes,
             durable,
-            reason: stop.reason,
+            reason,
         });
     }
     let torn_header = survey
@@ -335,7 +346,7 @@ fn decide(
         (_, true) => Row::E,
     };
     outcome.dropped = behind.islands.iter().map(|(batch_no, _)| *batch_no).collect();
-    outcome.end = Some(End { segment: stop.segment, offset: stop.offset });
+    outcome.end = Some(End { segment, offset });
     // The last writer has not closed the log, so it may have been killed, and what it had in flight may reach its
     // files even now: in a segment behind the end it would land on top of what this writer acknowledges.
     outcome.gather_spares(survey, |_| false);

@@ -9,7 +9,7 @@ use common::{append, batch, expect_events, memory_options, open, options, temp};
 use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
 use downbeat_wal::storage::{File, Storage};
-use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError};
+use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
 const SECOND: &str = "00000000000000000002.seg";
@@ -171,6 +171,30 @@ fn row_g_a_header_torn_behind_its_first_sector_is_torn() {
         assert_eq!(recovered.row, if rest == Sector::Garbage { Row::G } else { Row::D });
         expect_events(&kept, 45, 5_000);
     }
+}
+
+/// Found by the simulator: with the header of the next segment torn by a crash, what stood behind a damaged batch in
+/// the segment before was not looked at, and acknowledged batches were cut as a torn tail.
+#[test]
+fn row_h_a_torn_header_hides_no_damage_in_the_segment_before() {
+    let memory = log_of(15, 5_000);
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    memory.hold(true);
+    append(&mut log, 3, 5_000);
+    std::mem::forget(log);
+    memory.power_cut(|write| {
+        let header = write.offset == 0 && write.file == SECOND;
+        if header { Fate::Torn(vec![Sector::Garbage]) } else { Fate::Lost }
+    });
+    // The manifest knows less than the batches behind the damage.
+    for name in names::MANIFEST {
+        memory.tamper_if_there(name, |bytes| bytes.fill(0));
+    }
+    // The third batch of fifteen, which take four blocks each.
+    memory.tamper(FIRST, |bytes| bytes[9 * BLOCK..13 * BLOCK].fill(0));
+    let error = refused(&memory);
+    assert_eq!(error.row(), Some(Row::H), "{error}");
+    assert!(error.to_string().contains(FIRST), "{error}");
 }
 
 #[test]
