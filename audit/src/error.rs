@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use downbeat_flow::Mismatch;
-use downbeat_record::{BatchNo, ContractError, DecodeError, Digest, Epoch, Seq, Timestamp};
+use downbeat_record::{BatchNo, ContractError, DecodeError, Digest, Epoch, Seq, Shown, Timestamp};
 use downbeat_wal::ScanError;
 use downbeat_wal::reader::ReadError;
 
@@ -31,7 +31,7 @@ pub enum AuditError {
         source: Box<ReadError>,
     },
     /// A batch is whole and in its place, and says something that cannot be.
-    #[error("{}: byte {offset}: {finding}{}", path.display(), intact_up_to(*.intact))]
+    #[error("{}: byte {offset}: {finding}{}", Shown(path.display()), intact_up_to(*.intact))]
     Content {
         /// The file.
         path: PathBuf,
@@ -262,8 +262,10 @@ pub enum Diverged {
     },
     /// The log records a stage that the flow does not have.
     #[error(
-        "the log has digests of stage `{stage}` of flow `{flow}` at seq {seq}, and the flow given has no such \
-         stage; replay with the code that wrote the log"
+        "the log has digests of stage `{}` of flow `{}` at seq {seq}, and the flow given has no such stage; replay \
+         with the code that wrote the log",
+        Shown(stage),
+        Shown(flow)
     )]
     NoStage {
         /// The stage.

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use downbeat_record::{
-    Batch, BatchKind, BatchNo, Checkpoint, ContractTable, LogId, Record, RecoveryNote, Root, Seq, Timestamp,
-    json,
+    Batch, BatchKind, BatchNo, Checkpoint, ContractTable, LogId, Record, RecoveryNote, Root, Seq, Shown,
+    Timestamp, json,
 };
 use downbeat_wal::Trust;
 use downbeat_wal::reader::Located;
@@ -123,13 +123,13 @@ impl fmt::Display for Notice {
                 f,
                 "{}: byte {offset}: bytes behind the end of the log, {batches} whole batches among them; nothing says \
                  that they were durable, and the next opening cuts them",
-                path.display()
+                Shown(path.display())
             ),
             Self::ManifestSlot { path } => {
                 write!(
                     f,
                     "{}: the manifest slot does not hold; the next opening makes it anew",
-                    path.display()
+                    Shown(path.display())
                 )
             }
             Self::NoManifest => f.write_str("there is no manifest: a loss at the very end would not show"),

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use downbeat::ErrorKind;
+use downbeat::record::Shown;
 use downbeat_audit::{AuditError, Verdict};
 
 /// What was checked does not hold: bad input, a damaged log, a replay that differs.
@@ -60,9 +61,8 @@ impl Failure {
     /// Prints the line and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
         if let Some(message) = &self.message {
-            let line = message.replace(['\n', '\r'], " ");
             // There is no place left to report that stderr is closed.
-            let _ = writeln!(io::stderr(), "downbeat: {line}");
+            let _ = writeln!(io::stderr(), "downbeat: {}", Shown(message));
         }
         ExitCode::from(self.code)
     }

@@ -1,4 +1,34 @@
-//! What can be wrong with bytes that claim to be a record.
+//! What can be wrong with bytes that claim to be a record, and how text from outside stands in a message.
+
+use std::fmt::{self, Write as _};
+
+/// Text from outside in a message: a path, a name out of a log. Control characters are escaped, so that the message
+/// stays one line and moves no terminal's cursor.
+///
+/// ```
+/// use downbeat_record::Shown;
+///
+/// let name = std::path::Path::new("a\nb\u{1b}[2J.seg");
+/// assert_eq!(Shown(name.display()).to_string(), r"a\nb\u{1b}[2J.seg");
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<T>(pub T);
+
+impl<T: fmt::Display> fmt::Display for Shown<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(Escaping(f), "{}", self.0)
+    }
+}
+
+struct Escaping<'a, 'b>(&'a mut fmt::Formatter<'b>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.chars().try_for_each(|one| {
+            if one.is_control() { write!(self.0, "{}", one.escape_default()) } else { self.0.write_char(one) }
+        })
+    }
+}
 
 /// Why bytes are not a batch of this format. Positions are relative to the start of the batch.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -34,7 +34,7 @@ pub use contract::{Contract, ContractError, ContractTable};
 pub use control::{Checkpoint, Digest, LeafProgress, RecoveryNote, StageDigest};
 /// The derives that stand beside the traits of the same names.
 pub use downbeat_derive::{Event, Shaped};
-pub use error::{BatchError, DecodeError};
+pub use error::{BatchError, DecodeError, Shown};
 pub use event::Event;
 pub use header::{BatchHeader, BatchKind, Root, Stamp};
 pub use ids::{

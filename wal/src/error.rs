@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use downbeat_record::{BatchError, BatchNo, Epoch, SegmentId, Seq};
+use downbeat_record::{BatchError, BatchNo, Epoch, SegmentId, Seq, Shown};
 
 use crate::recovery::Row;
 use crate::segment::HeaderError;
@@ -18,7 +18,7 @@ pub enum ScanError {
     #[error(
         "{}: byte {offset}: batch {batch} (from seq {first_seq}) is damaged although batches up to {durable} had \
          been acknowledged ({reason}); restore the file from a copy, or salvage what is before",
-        path.display()
+        Shown(path.display())
     )]
     Damaged {
         /// The file.
@@ -38,7 +38,7 @@ pub enum ScanError {
     },
     /// A segment file is shorter than its header says. It had its full size before it was used, so no crash did
     /// this.
-    #[error("{}: has {len} bytes, its header says {expected}; restore the file from a copy", path.display())]
+    #[error("{}: has {len} bytes, its header says {expected}; restore the file from a copy", Shown(path.display()))]
     Truncated {
         /// The file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum ScanError {
         expected: u64,
     },
     /// The device could not read: nobody knows what is there.
-    #[error("{}: byte {offset} cannot be read: {source}; this is not taken for the end of the log", path.display())]
+    #[error("{}: byte {offset} cannot be read: {source}; this is not taken for the end of the log", Shown(path.display()))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -58,7 +58,7 @@ pub enum ScanError {
         source: io::Error,
     },
     /// A segment file is gone although later ones, or the manifest, need it.
-    #[error("{}: segment {segment} is missing; restore the file from a copy", path.display())]
+    #[error("{}: segment {segment} is missing; restore the file from a copy", Shown(path.display()))]
     MissingSegment {
         /// The file it should be.
         path: PathBuf,
@@ -66,13 +66,13 @@ pub enum ScanError {
         segment: SegmentId,
     },
     /// A name of ours stands for something that is no regular file.
-    #[error("{}: not a regular file; links are not followed", path.display())]
+    #[error("{}: not a regular file; links are not followed", Shown(path.display()))]
     NotAFile {
         /// The name.
         path: PathBuf,
     },
     /// A segment of another log lies in this directory.
-    #[error("{}: belongs to log {found}, this is log {expected}; move it away", path.display())]
+    #[error("{}: belongs to log {found}, this is log {expected}; move it away", Shown(path.display()))]
     ForeignSegment {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum ScanError {
         expected: downbeat_record::LogId,
     },
     /// A segment lies under the name of another.
-    #[error("{}: is segment {found} of this log; give it back its name", path.display())]
+    #[error("{}: is segment {found} of this log; give it back its name", Shown(path.display()))]
     Misplaced {
         /// The file.
         path: PathBuf,
@@ -90,7 +90,7 @@ pub enum ScanError {
         found: SegmentId,
     },
     /// Written by a later format.
-    #[error("{}: format {major}.{minor} is newer than this build reads; use a newer build", path.display())]
+    #[error("{}: format {major}.{minor} is newer than this build reads; use a newer build", Shown(path.display()))]
     NewerFormat {
         /// The file.
         path: PathBuf,
@@ -100,7 +100,7 @@ pub enum ScanError {
         minor: u16,
     },
     /// Written with settings that fix the bytes differently.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", Shown(path.display()))]
     OtherEncoding {
         /// The file.
         path: PathBuf,
@@ -111,7 +111,7 @@ pub enum ScanError {
     #[error(
         "{}: byte {offset}: batch {batch} is intact but is not chained to what stands before it; \
          the log was altered or files of different copies were mixed",
-        path.display()
+        Shown(path.display())
     )]
     ChainBroken {
         /// The file.
@@ -122,7 +122,7 @@ pub enum ScanError {
         batch: BatchNo,
     },
     /// A file has the name of a segment and is none, and there is no manifest either.
-    #[error("{}: {source}, and there is no manifest: move the file away, or restore the log from a copy", path.display())]
+    #[error("{}: {source}, and there is no manifest: move the file away, or restore the log from a copy", Shown(path.display()))]
     Stranger {
         /// The file.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum ScanError {
     /// Both manifest slots are unreadable and the beginning of the log cannot be told from a loss.
     #[error(
         "{}: both manifest slots are gone and the first segment here is {first}; restore the manifest from a copy",
-        path.display()
+        Shown(path.display())
     )]
     ManifestLost {
         /// The manifest.
@@ -141,7 +141,7 @@ pub enum ScanError {
         first: SegmentId,
     },
     /// Any other error of the system.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {source}", Shown(path.display()))]
     Io {
         /// What was attempted.
         action: &'static str,
@@ -211,13 +211,13 @@ pub enum Damage {
 #[non_exhaustive]
 pub enum OpenError {
     /// There is no log, and none was to be made.
-    #[error("{}: there is no log here", dir.display())]
+    #[error("{}: there is no log here", Shown(dir.display()))]
     NotFound {
         /// The directory.
         dir: PathBuf,
     },
     /// Another writer has it open.
-    #[error("{}: another writer{} has this log open", path.display(), pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    #[error("{}: another writer{} has this log open", Shown(path.display()), pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Locked {
         /// The lock file.
         path: PathBuf,
@@ -242,7 +242,7 @@ pub enum OpenError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// io_uring was asked for by name and is not to be had.
-    #[error("{}: the backend asked for cannot be had: {source}", dir.display())]
+    #[error("{}: the backend asked for cannot be had: {source}", Shown(dir.display()))]
     Backend {
         /// The directory.
         dir: PathBuf,
@@ -255,7 +255,7 @@ pub enum OpenError {
 #[derive(Debug, thiserror::Error)]
 #[error(
     "{}: {operation} at byte {offset} failed: {source}; batches after {durable} are not acknowledged, open the log again",
-    path.display()
+    Shown(path.display())
 )]
 pub struct Poison {
     /// What failed.
@@ -281,7 +281,7 @@ pub enum NotReady {
         segment: SegmentId,
     },
     /// No segment can be prepared, as a rule because the disk is full. It is tried again all the time.
-    #[error("{}: the next segment cannot be prepared: {cause}; free some space, writing then goes on by itself", path.display())]
+    #[error("{}: the next segment cannot be prepared: {cause}; free some space, writing then goes on by itself", Shown(path.display()))]
     Full {
         /// The file that could not be made.
         path: PathBuf,
@@ -311,7 +311,7 @@ pub enum LogError {
     #[error(transparent)]
     NotReady(NotReady),
     /// Closing did everything but leave a note of it: the log is intact, the next open takes longer.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", Shown(path.display()))]
     Close {
         /// The file.
         path: PathBuf,

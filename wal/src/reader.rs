@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use downbeat_record::{Batch, BatchKind, BatchNo, LogId, Root, SegmentId, Seq};
+use downbeat_record::{Batch, BatchKind, BatchNo, LogId, Root, SegmentId, Seq, Shown};
 
 use crate::error::{Damage, ScanError};
 use crate::manifest::Manifest;
@@ -80,13 +80,13 @@ pub struct Located {
 #[non_exhaustive]
 pub enum ReadError {
     /// There is no log.
-    #[error("{}: there is no log here", dir.display())]
+    #[error("{}: there is no log here", Shown(dir.display()))]
     NotFound {
         /// The directory.
         dir: PathBuf,
     },
     /// The segment was retired while it was wanted; what is left begins later.
-    #[error("{}: segment {segment} is gone; read from a seq that is still kept", path.display())]
+    #[error("{}: segment {segment} is gone; read from a seq that is still kept", Shown(path.display()))]
     SegmentGone {
         /// The file it was.
         path: PathBuf,

@@ -54,10 +54,12 @@ impl Survey {
             source,
         })?;
         for entry in entries {
-            if let Some(id) = names::parse_segment(&entry.name) {
-                if entry.kind != EntryKind::File {
-                    return Err(ScanError::NotAFile { path: storage.path(&entry.name) });
-                }
+            let segment = names::parse_segment(&entry.name);
+            let ours = segment.is_some() || names::MANIFEST.contains(&entry.name.as_str());
+            if ours && entry.kind != EntryKind::File {
+                return Err(ScanError::NotAFile { path: storage.path(&entry.name) });
+            }
+            if let Some(id) = segment {
                 // A file that vanishes between listing and opening was retired: it is not there.
                 if let Some(segment) = survey_segment(storage, id)? {
                     survey.segments.insert(id, segment);

@@ -156,8 +156,11 @@ fn storage(options: &Options) -> Result<Arc<dyn Storage>, OpenError> {
 }
 
 fn lock(storage: &dyn Storage, options: &Options) -> Result<Box<dyn Lock>, OpenError> {
+    let entries = storage.list().map_err(|source| io_error(storage, "list", "", source))?;
+    if entries.iter().any(|entry| entry.name == names::LOCK && entry.kind != EntryKind::File) {
+        return Err(ScanError::NotAFile { path: storage.path(names::LOCK) }.into());
+    }
     if !options.create {
-        let entries = storage.list().map_err(|source| io_error(storage, "list", "", source))?;
         let ours = |name: &str| names::MANIFEST.contains(&name) || names::parse_segment(name).is_some();
         if !entries.iter().any(|entry| entry.kind == EntryKind::File && ours(&entry.name)) {
             return Err(OpenError::NotFound { dir: options.dir.clone() });

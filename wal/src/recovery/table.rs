@@ -51,7 +51,7 @@ pub enum Row {
     M,
     /// **Other format.** A newer major version, or settings that fix the bytes differently.
     N,
-    /// **Not a file.** A link or directory under the name of a segment; links are not followed.
+    /// **Not a file.** A link or directory under the name of a segment or manifest; links are not followed.
     O,
     /// **Truncated.** A segment shorter than its header says. It had its full size before it was used.
     P,
