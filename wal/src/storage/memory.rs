@@ -495,6 +495,20 @@ impl MemoryQueue {
     }
 }
 
+impl Drop for MemoryQueue {
+    /// Its process has died. What it wrote is there for whoever looks, and the next sync by anybody covers it.
+    fn drop(&mut self) {
+        let mut state = self.memory.state();
+        for running in &self.running {
+            let Running::Write { target, .. } = running else { continue };
+            if let Ok(content) = state.content(target.number, target.boot) {
+                let own = content.unsynced.iter_mut().filter(|write| write.number == target.write);
+                own.for_each(|write| write.reaped = true);
+            }
+        }
+    }
+}
+
 impl Queue for MemoryQueue {
     fn backend(&self) -> Backend {
         Backend::Memory
