@@ -197,6 +197,22 @@ fn row_h_a_torn_header_hides_no_damage_in_the_segment_before() {
     assert!(error.to_string().contains(FIRST), "{error}");
 }
 
+/// Found by fuzzing: the torn header was taken for the place where the log ends, and what stood behind the damage in
+/// the segment before it, marks included, was not looked at. Fifteen acknowledged batches were cut to one.
+#[test]
+fn row_h_damage_is_seen_although_the_next_header_is_torn() {
+    let memory = log_of(15, 5_000);
+    memory.tamper(FIRST, |bytes| bytes[5 * BLOCK + 500] ^= 1);
+    memory.tamper(SECOND, |bytes| bytes[..BLOCK].fill(7));
+    match refused(&memory) {
+        ScanError::Damaged { path, offset, batch, durable, .. } => {
+            assert_eq!((path.ends_with(FIRST), offset), (true, 5 * BLOCK as u64));
+            assert_eq!((batch, durable), (BatchNo(2), BatchNo(14)));
+        }
+        other => panic!("{other}"),
+    }
+}
+
 #[test]
 fn row_h_damage_at_or_before_a_durable_mark_is_refused() {
     let memory = log_of(20, 5_000);
