@@ -16,6 +16,9 @@ use super::source::{Bytes, Origin};
 /// How deep elements may be nested.
 pub(super) const DEPTH_MAX: usize = 64;
 
+/// How much of what is malformed stands in a message.
+const PROBLEM_CHARS_MAX: usize = 200;
+
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// What comes next in a document.
@@ -175,5 +178,7 @@ fn failed(origin: &Origin, line: u64, error: XmlError) -> InputError {
 }
 
 pub(super) fn malformed(origin: &Origin, line: u64, problem: &str) -> InputError {
-    InputError::Xml { place: origin.place(line), problem: problem.to_owned() }
+    // It quotes names, which may be as long as a tag.
+    let problem = problem.chars().take(PROBLEM_CHARS_MAX).collect();
+    InputError::Xml { place: origin.place(line), problem }
 }
