@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::Shown;
 use crate::event::Event;
 use crate::ids::Kind;
 use crate::shape::{Shape, ShapeError};
@@ -27,6 +28,9 @@ pub use diff::{Change, Changed, Diff, Verdict, diff};
 
 /// The longest JSON that is read as a table, in bytes.
 pub const TABLE_LEN_MAX: usize = 64 << 20;
+
+/// How much a parser may say about what is no table, in characters.
+const REASON_MAX: usize = 400;
 
 /// Name, version and shape of an event type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +90,7 @@ pub enum ContractError {
     #[error("a log holds at most {} contracts", u16::MAX)]
     Full,
     /// The bytes are not the JSON of a table.
-    #[error("not a contract table: {reason}")]
+    #[error("not a contract table: {}", Shown(reason))]
     Json {
         /// What the parser said.
         reason: String,
@@ -299,7 +303,10 @@ impl ContractTable {
             return Err(ContractError::Json { reason });
         }
         let entries: Vec<ReadContract> = serde_json::from_slice(bytes)
-            .map_err(|error| ContractError::Json { reason: error.to_string() })?;
+            // It quotes what it does not know, however long that is.
+            .map_err(|error| ContractError::Json {
+                reason: error.to_string().chars().take(REASON_MAX).collect(),
+            })?;
         let mut table = Self::new();
         for ReadContract { kind, name, version, shape } in entries {
             if table.kind_of(&name, version).is_some() {

@@ -57,6 +57,15 @@ fn what_is_accepted_at_full_depth_can_be_read_again() {
     }
 }
 
+/// Found by fuzzing: the parser quotes a key that it does not know as it stands.
+#[test]
+fn a_message_is_one_short_line_whatever_the_keys_are_called() {
+    let key = "a\\n\\u001b[2J".to_owned() + &"b".repeat(1 << 20);
+    let text = format!(r#"[{{"{key}":1}}]"#);
+    let message = ContractTable::from_json(text.as_bytes()).unwrap_err().to_string();
+    assert!(message.contains(r"a\n\u{1b}[2J") && message.len() < 1_000, "{message:?}");
+}
+
 #[test]
 fn too_many_parts_are_an_error() {
     let wide = |count: usize| {
