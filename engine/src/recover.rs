@@ -8,7 +8,7 @@ use downbeat_flow::{EventType, Flow, Kinds};
 use downbeat_record::{
     BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Timestamp, WholeBatch,
 };
-use downbeat_sequencer::{IdempotencyWindow, Settings};
+use downbeat_sequencer::{IdempotencyWindow, LAST_MAX, Settings};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -45,7 +45,7 @@ impl Recovery {
     /// Takes in one batch.
     pub(crate) fn visit(&mut self, batch: &WholeBatch<'_>) -> Result<(), Failure> {
         match batch.kind() {
-            BatchKind::Data => self.events(batch),
+            BatchKind::Data => self.events(batch)?,
             BatchKind::Contracts => {
                 let table = ContractTable::from_json(batch.body())?;
                 table.continues(&self.contracts)?;
@@ -57,12 +57,20 @@ impl Recovery {
         Ok(())
     }
 
-    fn events(&mut self, batch: &WholeBatch<'_>) {
+    fn events(&mut self, batch: &WholeBatch<'_>) -> Result<(), Failure> {
+        let last = batch.last_timestamp();
+        if last > LAST_MAX {
+            return Err(format!(
+                "an event of it has timestamp {last}, later than any clock that is believed"
+            )
+            .into());
+        }
         for record in batch.records() {
             self.last_timestamp = record.timestamp;
             self.window.insert_record(&record);
         }
         self.last_seq = Seq(batch.next_seq().0 - 1);
+        Ok(())
     }
 
     /// Gives numbers to the contracts of a flow and of the events declared besides.

@@ -68,7 +68,7 @@ pub use doorbell::Doorbell;
 pub use error::{Bound, Cause, Fill, SubmitError};
 pub use group::Group;
 pub use ingress::Ingress;
-pub use order::{Order, Placed};
+pub use order::{LAST_MAX, Order, Placed};
 pub use sequencer::{Sequencer, Stats, Stop, sequencer};
 pub use settings::{Settings, Start};
 pub use ticket::{Ack, Receipt, Ticket};

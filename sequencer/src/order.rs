@@ -4,7 +4,8 @@
 //! random number and no iteration in hash order. Two cores that start alike and see the same inputs stay alike.
 //!
 //! 1. A key that is in the window makes the event a duplicate, or a conflict when the bytes differ.
-//! 2. Otherwise its seq is the next one, and its time the later of the clock and one after the last.
+//! 2. Otherwise its seq is the next one, and its time the later of the clock, up to [`CLOCK_MAX`], and one after the
+//!    last.
 //! 3. It is appended to the open batch; only when that succeeds does the state move.
 //!
 //! A **group** is placed as a whole, in consecutive places of one batch. Either none of its events has a key,
@@ -19,6 +20,12 @@ use downbeat_record::batch::EVENT_OVERHEAD_MAX;
 use downbeat_record::{Batch, Fields, Seq, Timestamp};
 
 use crate::window::{Admission, IdempotencyWindow, Original, fingerprint};
+
+/// A clock that says a later time is not believed: the year 2262.
+pub const CLOCK_MAX: Timestamp = Timestamp(1 << 63);
+/// The latest time of a log that can be gone on with. Every event takes a nanosecond at the least; from here on there
+/// are more of them than can ever come.
+pub const LAST_MAX: Timestamp = Timestamp(3 << 62);
 
 /// What became of an event or a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +62,9 @@ impl Order {
     ///
     /// # Panics
     ///
-    /// When `next` is 0: places start at 1.
+    /// When `next` is 0: places start at 1. When `last` is after [`LAST_MAX`].
     pub fn new(next: Seq, last: Timestamp, window: IdempotencyWindow) -> Self {
+        assert!(last <= LAST_MAX, "the last time is {last}, the latest to go on after {LAST_MAX}");
         assert!(next > Seq::ZERO, "the next seq is {next}, the first one is 1");
         Self { next, last, window }
     }
@@ -156,7 +164,7 @@ impl Order {
 
     #[inline]
     fn time(&self, now: Timestamp) -> Timestamp {
-        Timestamp(now.0.max(self.last.0 + 1))
+        Timestamp(now.min(CLOCK_MAX).0.max(self.last.0 + 1))
     }
 
     #[inline]

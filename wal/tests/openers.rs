@@ -254,3 +254,26 @@ fn a_visitor_can_refuse() {
     assert!(matches!(refused, Err(OpenError::Refused { .. })));
     open(&memory_options(&memory)).unwrap();
 }
+
+/// They are written again at the start of every segment, and would go over its end.
+#[test]
+fn a_log_with_contracts_that_no_batch_holds_is_refused_before_it_is_written_to() {
+    let memory = Memory::new();
+    let large = Options { segment_bytes: 1 << 20, batch_bytes: 128 << 10, ..Options::in_memory(&memory) };
+    let (mut log, _, _) = open(&large).unwrap();
+    log.append_control(BatchKind::Contracts, Timestamp(1), &[b'x'; 100_000]).unwrap();
+    log.close(Timestamp(2)).unwrap();
+    let small = Options { segment_bytes: 64 << 10, batch_bytes: 16 << 10, ..Options::in_memory(&memory) };
+    match open(&small) {
+        Err(OpenError::Settings { what }) => assert!(what.contains("batch_bytes"), "{what}"),
+        Err(other) => panic!("{other}"),
+        Ok((mut log, ..)) => {
+            append(&mut log, 1, 8);
+            log.drain().unwrap();
+            drop(log);
+            let kept = open(&small).map(|(_, _, kept)| kept.events.len());
+            panic!("opened and written to; of the one event acknowledged there are then {kept:?}");
+        }
+    }
+    expect_events(&open(&large).unwrap().2, 0, 8);
+}

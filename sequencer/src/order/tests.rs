@@ -22,6 +22,17 @@ fn keyed(key: u128) -> Fields {
     Fields { idempotency_key: IdempotencyKey(key), ..Fields::default() }
 }
 
+#[test]
+fn a_clock_at_the_end_of_time_is_not_believed() {
+    // A clock that said the last number there is left no room for a time after it.
+    let (mut order, mut batch) = (order(Idempotency::default()), batch());
+    for (seq, now) in [(1, u64::MAX), (2, u64::MAX), (3, 0), (4, u64::MAX)] {
+        let placed = order.place(Timestamp(now), &keyed(0), b"", &mut batch);
+        assert_eq!(placed, new(seq, CLOCK_MAX.0 + seq - 1));
+    }
+    Order::new(Seq(1), LAST_MAX, IdempotencyWindow::new(Idempotency::default()));
+}
+
 fn new(seq: u64, timestamp: u64) -> Placed {
     Placed::New { first: original(seq, timestamp) }
 }
