@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus, pin};
 use downbeat_flow::{Flow, Stage};
+use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
 use downbeat_wal::{Log, NotReady, OpenError, ScanError};
@@ -255,6 +256,14 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
     if grew {
         let body = recovery.contracts.to_json();
+        let (needed, max) = (BATCH_HEADER_LEN + body.len(), log_options.batch_bytes);
+        if needed > max {
+            let what = format!(
+                "the contracts take {needed} bytes and a batch holds {max}: raise `batch_bytes`, or declare fewer \
+                 or smaller event types"
+            );
+            return Err(Error::new(ErrorKind::Invalid, what));
+        }
         wait_for_room(&mut log)?;
         let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);
         declared.and_then(|_| log.drain()).map_err(log_error)?;

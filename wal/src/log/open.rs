@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{BatchNo, Epoch, LogId, RecoveryNote, Root, SegmentId, Seq, Timestamp};
 
 use super::Log;
@@ -65,6 +66,11 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
     let outcome = recovery::recover(&*storage, visit, &mut contracts)?;
     if outcome.row == Row::A && !options.create {
         return Err(OpenError::NotFound { dir: options.dir.clone() });
+    }
+    // They are written again at the start of every segment.
+    if contracts.as_ref().is_some_and(|body| BATCH_HEADER_LEN + body.len() > settings.batch_bytes) {
+        let what = "batch_bytes must hold the contracts of this log; open it with the batch_bytes it was written with";
+        return Err(OpenError::Settings { what });
     }
     settle(&*storage, &settings, &outcome)?;
 

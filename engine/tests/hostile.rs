@@ -1,0 +1,110 @@
+//! Hostile and unlucky input at the facade: an error that says what to do, never a panic, and the engine goes on.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::{Count, Moved, Notes, flow, options, total};
+use downbeat::{Engine, ErrorKind, Event, IdempotencyKey, Key, Seq};
+use downbeat_record::{Batch, BatchKind, Contract, ContractTable, Fields, Kind, Timestamp};
+use downbeat_wal::{BackendChoice, Log};
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Scanned", version = 1, crate = downbeat::record)]
+struct Scanned {
+    page: Vec<u8>,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Ticked", version = 1, crate = downbeat::record)]
+struct Ticked;
+
+type Six<T> = (T, T, T, T, T, T);
+
+/// A shape of thousands of parts.
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Wide", version = 1, crate = downbeat::record)]
+struct Wide {
+    all: Six<Six<Six<Six<u8>>>>,
+}
+
+fn open(dir: &Path, batch_bytes: usize) -> Result<Engine, downbeat::Error> {
+    let mut options = options(dir).event::<Scanned>().event::<Ticked>().event::<Wide>();
+    options.order.batch_bytes = batch_bytes;
+    Engine::open(options, flow(Count::default(), Notes::default()))
+}
+
+fn one_line(error: &downbeat::Error) -> String {
+    let text = error.to_string();
+    assert!(!text.contains(char::is_control), "{text:?}");
+    text
+}
+
+#[test]
+fn an_event_that_is_too_long_is_refused_and_one_of_no_bytes_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), 256 << 10).unwrap();
+    let longest = engine.ingress().payload_len_max();
+    for len in [longest + 1, 1 << 20, 64 << 20] {
+        let error = engine.submit(&Scanned { page: vec![1; len] }).wait().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        one_line(&error);
+    }
+    let fits = Scanned { page: vec![1; longest - 16] };
+    assert_eq!(engine.submit(&fits).wait().unwrap().seq, Seq(1));
+    let key = IdempotencyKey::of(&"k".repeat(1 << 20));
+    for duplicate in [false, true] {
+        let receipt = engine.submit(&Ticked).idempotency_key(key).key(Key(u64::MAX)).wait().unwrap();
+        assert_eq!((receipt.seq, receipt.duplicate), (Seq(2), duplicate));
+    }
+    engine.submit(&Moved { cents: 5 }).key(Key(1)).wait().unwrap();
+    engine.close().unwrap();
+    assert_eq!(total(&open(dir.path(), 256 << 10).unwrap()), 5);
+}
+
+/// Found by reading, with the fuzzers: the thread that opens panicked, and the message was all that one got.
+#[test]
+fn contracts_that_no_batch_can_hold_are_refused_with_both_numbers() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open(dir.path(), 16 << 10).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(one_line(&error).contains("batch_bytes"), "{error}");
+    let engine = open(dir.path(), 256 << 10).unwrap();
+    engine.submit(&Moved { cents: 5 }).key(Key(1)).wait().unwrap();
+    engine.close().unwrap();
+    // The log holds the contracts now, and repeats them in every segment.
+    let error = open(dir.path(), 16 << 10).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(one_line(&error).contains("batch_bytes"), "{error}");
+    assert_eq!(total(&open(dir.path(), 256 << 10).unwrap()), 5);
+}
+
+#[test]
+fn a_log_from_the_end_of_time_is_refused() {
+    for (time, refused) in [(u64::MAX, true), (3 << 62, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let log = downbeat_wal::Options { backend: BackendChoice::Blocking, ..options(dir.path()).log };
+        let (mut log, _) = Log::open(&log, |_| Ok(())).unwrap();
+        let mut table = ContractTable::new();
+        table.register(Contract::of::<Ticked>()).unwrap();
+        log.append_control(BatchKind::Contracts, Timestamp(1), &table.to_json()).unwrap();
+        let mut batch = Batch::with_capacity(4096, 0);
+        batch.open(Seq(1));
+        batch.push(&Fields { kind: Kind(1), ..Fields::default() }, Timestamp(time), &[]).unwrap();
+        log.append(&mut Arc::new(batch)).unwrap();
+        log.close(Timestamp(1)).unwrap();
+        match open(dir.path(), 256 << 10) {
+            Err(error) => {
+                assert!(refused, "{error}");
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(one_line(&error).contains("timestamp"), "{error}");
+            }
+            Ok(engine) => {
+                assert!(!refused);
+                engine.submit(&Moved { cents: 5 }).key(Key(1)).wait().unwrap();
+                engine.close().unwrap();
+            }
+        }
+    }
+}
