@@ -11,23 +11,18 @@
 //!
 //! The parent knows only what came through the pipe, so what a writer believed when it died cannot hide a loss.
 //! What is *not* shown here: a power cut. The kernel goes on writing after a process dies; power cuts are the
-//! business of the memory storage in `wal/tests`.
+//! business of [`crate::powercut`], and of the memory storage in `wal/tests`.
 
-mod flow;
-mod model;
-mod oracle;
-mod rng;
 mod rounds;
-mod writer;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 pub use rounds::Report;
-pub use writer::{WriterArgs, write};
 
-use oracle::Plant;
+use crate::crash::oracle::{self, Plant};
+use crate::crash::{flow, rng};
 
 /// How many rounds, from which seed, and where.
 #[derive(Clone, Debug, clap::Args)]
@@ -93,11 +88,11 @@ pub fn rounds(program: &Path, args: &Args) -> anyhow::Result<Report> {
 
 fn run_in(program: &Path, args: &Args, seed: u64, dir: &Path) -> anyhow::Result<Report> {
     let log = dir.join("log");
-    let story = rounds::tell(program, args, seed, dir, &log)?;
-    let seen = oracle::check(&log, &story, None)?;
+    let rounds = rounds::tell(program, args, seed, dir, &log)?;
+    let seen = oracle::check(&log, &rounds.story, None)?;
     if args.canary {
         for plant in Plant::ALL {
-            match oracle::check(&log, &story, Some(plant)) {
+            match oracle::check(&log, &rounds.story, Some(plant)) {
                 Err(noticed) if plant.is_noticed(&noticed) => {
                     println!("canary {plant:?}: noticed: {noticed:#}")
                 }
@@ -106,5 +101,5 @@ fn run_in(program: &Path, args: &Args, seed: u64, dir: &Path) -> anyhow::Result<
             }
         }
     }
-    Ok(Report { seed, story, seen })
+    Ok(Report { seed, rounds, seen })
 }

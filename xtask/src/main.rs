@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
-use xtask::{Finding, arrows, guard, kill9, loan, models, pgo, root, tidy};
+use xtask::{Finding, arrows, crash, guard, kill9, loan, models, pgo, powercut, root, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What developers of Downbeat run", max_term_width = 100)]
@@ -33,15 +33,17 @@ enum Task {
     Kill9(kill9::Args),
     /// Build the program with what the compiler learns from runs of it; needs llvm-tools
     Pgo,
-    /// The writer that kill9 kills
-    #[command(hide = true)]
-    Kill9Writer(kill9::WriterArgs),
     /// Run the worlds of many seeds, or one again with its trace: `--seeds N --from S`, `--seed S`
     Sim {
         /// What the simulator is told; `--help` says what it knows
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Cut the power under a writer at random moments, and hold its log against what it acknowledged; needs root
+    Powercut(powercut::Args),
+    /// The writer that dies in kill9 and powercut
+    #[command(hide = true)]
+    CrashWriter(crash::WriterArgs),
     /// Check the summary that `downbeat run --flow loan --json` gives for the real loan log
     CheckLoan {
         /// The JSON
@@ -56,11 +58,12 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
         Task::Loom => models::run(&root()),
         Task::Guard(args) => guard::run(&root(), &args),
-        Task::Kill9(_) if cfg!(debug_assertions) => again_in_release(),
+        Task::Kill9(_) | Task::Powercut(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
         Task::Pgo => pgo::run(&root()),
-        Task::Kill9Writer(args) => kill9::write(&args),
         Task::Sim { arguments } => sim(&arguments),
+        Task::Powercut(args) => this_program().and_then(|program| powercut::run(&program, &args)),
+        Task::CrashWriter(args) => crash::write(&args),
         Task::CheckLoan { file } => loan::check(&file),
     };
     match outcome {

@@ -20,7 +20,7 @@ use downbeat_wal::Reader;
 
 use super::flow::{Account, Balance, Book, Ledger, Milestone, Put, Risk, flow, idempotency_key_of, key_of};
 use super::model::{Derived, Model};
-use super::rounds::Story;
+use super::story::Story;
 use super::writer::options;
 
 /// What the check saw, when everything holds.
@@ -129,7 +129,7 @@ impl<'a> Check<'a> {
             put: Kind::default(),
             milestone: Kind::default(),
             last: Seq::ZERO,
-            found: vec![Seq::ZERO; usize::try_from(story.until).unwrap_or(usize::MAX)],
+            found: vec![Seq::ZERO; usize::try_from(story.until()).unwrap_or(usize::MAX)],
             model: Model::default(),
             emitted: 0,
             rejected: 0,
@@ -201,7 +201,7 @@ impl<'a> Check<'a> {
             idempotency_key: idempotency_key_of(n),
             ..Fields::default()
         };
-        if put != Put::nth(n) || record.fields != as_submitted || n >= self.story.until {
+        if put != Put::nth(n) || record.fields != as_submitted || n >= self.story.until() {
             return Err(Finding::Changed { n, seq }.into());
         }
         let place = &mut self.found[n as usize];

@@ -1,4 +1,4 @@
-//! The process that is killed: an engine under load, and a pipe for what it acknowledged.
+//! The process that dies: an engine under load, and a pipe for what it acknowledged.
 //!
 //! On stdout: `opened LAST_SEQ ROW` once, `a N SEQ d|n` per receipt (duplicate or new), `closed LAST_SEQ` when
 //! it was left alive. Lines of several threads never mix: each write holds the lock and is whole.
@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::thread;
 
 use anyhow::Context as _;
-use downbeat::{Engine, Options, Ticket};
+use downbeat::{Ack, Engine, Options, Ticket};
+use downbeat_wal::BackendChoice;
 
 use super::flow::{Put, flow, idempotency_key_of, key_of, quiet_planted_panics};
 
@@ -40,6 +41,12 @@ pub struct WriterArgs {
     /// Threads of the flow
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
+    /// Write with pwritev2 instead of io_uring
+    #[arg(long)]
+    pub blocking: bool,
+    /// Acknowledge as soon as an event has its place in the order: a planted fault
+    #[arg(long)]
+    pub ack_early: bool,
 }
 
 pub(crate) fn options(dir: PathBuf, shards: u32, threads: usize) -> Options {
@@ -57,27 +64,32 @@ pub(crate) fn options(dir: PathBuf, shards: u32, threads: usize) -> Options {
 /// What the engine says.
 pub fn write(args: &WriterArgs) -> anyhow::Result<()> {
     quiet_planted_panics();
-    let engine = Engine::open(options(args.dir.clone(), args.shards, args.threads), flow())?;
+    let mut options = options(args.dir.clone(), args.shards, args.threads);
+    if args.blocking {
+        options.log.backend = BackendChoice::Blocking;
+    }
+    let ack = if args.ack_early { Ack::Ordered } else { Ack::Durable };
+    let engine = Engine::open(options, flow())?;
     let opened = engine.opened();
     let row = opened.cut.as_ref().map_or("-", |cut| cut.row.as_str());
     tell(&format!("opened {} {row}\n", opened.last_seq))?;
     thread::scope(|scope| {
         let producers: Vec<_> =
-            args.from.iter().map(|from| scope.spawn(|| produce(&engine, *from, args.until))).collect();
+            args.from.iter().map(|from| scope.spawn(|| produce(&engine, *from, args.until, ack))).collect();
         producers.into_iter().try_for_each(|one| one.join().expect("a producer panicked"))
     })?;
     engine.close()?;
     tell(&format!("closed {}\n", engine.last_seq()))
 }
 
-fn produce(engine: &Engine, from: u64, until: Option<u64>) -> anyhow::Result<()> {
+fn produce(engine: &Engine, from: u64, until: Option<u64>, ack: Ack) -> anyhow::Result<()> {
     let mut in_flight: VecDeque<(u64, Ticket)> = VecDeque::new();
     let (mut next, mut lines, mut count) = (from, String::new(), 0);
     loop {
         while (in_flight.len() as u64) < IN_FLIGHT_MAX && until.is_none_or(|until| next < until) {
             let put = Put::nth(next);
             let submission = engine.submit(&put).key(key_of(next)).idempotency_key(idempotency_key_of(next));
-            in_flight.push_back((next, submission.ticket()?));
+            in_flight.push_back((next, submission.ack(ack).ticket()?));
             next += PRODUCERS;
         }
         let Some((n, ticket)) = in_flight.pop_front() else { return tell(&lines) };
