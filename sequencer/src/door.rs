@@ -2,12 +2,15 @@
 //!
 //! A look at an open door is one relaxed load. That a door was shut is known to every producer soon, not at
 //! once; what slips in is refused by the sequencer.
+//!
+//! The causes lie behind a mutex, and are there before their flag is. So the flags order nothing themselves: who
+//! saw one and then locks comes after who set it; had it locked before, it would not have seen the flag.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::error::{Cause, SubmitError};
+use crate::sync::{AtomicU8, Mutex, MutexGuard, Ordering};
 
 const FULL: u8 = 1;
 const POISONED: u8 = 2;
@@ -19,10 +22,15 @@ struct Causes {
     poison: Option<Cause>,
 }
 
-#[derive(Default)]
 pub(crate) struct Door {
     state: AtomicU8,
     causes: Mutex<Causes>,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self { state: AtomicU8::new(0), causes: Mutex::new(Causes::default()) }
+    }
 }
 
 /// The sequencer was dropped while receipts were owed.
@@ -57,9 +65,9 @@ impl Door {
     pub(crate) fn set_full(&self, cause: Option<Cause>) {
         let mut causes = self.causes();
         if cause.is_some() {
-            self.state.fetch_or(FULL, Ordering::Release);
+            self.state.fetch_or(FULL, Ordering::Relaxed);
         } else {
-            self.state.fetch_and(!FULL, Ordering::Release);
+            self.state.fetch_and(!FULL, Ordering::Relaxed);
         }
         causes.full = cause;
     }
@@ -67,18 +75,18 @@ impl Door {
     /// Shuts the door for good. The first cause stays.
     pub(crate) fn poison(&self, cause: Cause) {
         self.causes().poison.get_or_insert(cause);
-        self.state.fetch_or(POISONED, Ordering::Release);
+        self.state.fetch_or(POISONED, Ordering::Relaxed);
     }
 
     /// Nobody will complete a ticket any more.
     pub(crate) fn leave(&self) {
         self.poison(Arc::new(Gone));
-        self.state.fetch_or(GONE, Ordering::Release);
+        self.state.fetch_or(GONE, Ordering::Relaxed);
     }
 
-    /// Why no ticket will be completed any more, if that is so.
+    /// Why no ticket will be completed any more, if that is so: then every outcome that was said is visible.
     pub(crate) fn gone(&self) -> Option<Cause> {
-        (self.state.load(Ordering::Acquire) & GONE != 0).then(|| self.poison_cause())
+        (self.state.load(Ordering::Relaxed) & GONE != 0).then(|| self.poison_cause())
     }
 
     /// Precondition: a poisoned ticket was seen, or [`Door::gone`].

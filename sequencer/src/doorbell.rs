@@ -11,7 +11,7 @@
 //! Invariant: one wake per [`Doorbell::arm`] at most, whoever and however many ring.
 
 #[cfg(all(test, loom))]
-mod loom_doorbell;
+pub(crate) mod loom_doorbell;
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -73,8 +73,8 @@ impl Doorbell {
     #[cold]
     fn wake_once(&self) {
         // Only one of the producers that saw the bell armed takes it. What they published reaches the consumer
-        // through the ring itself, so the swap orders nothing else.
-        if self.armed.swap(false, Ordering::AcqRel)
+        // through the ring itself, so the swap orders nothing.
+        if self.armed.swap(false, Ordering::Relaxed)
             && let Some(wake) = self.wake.get()
         {
             wake();

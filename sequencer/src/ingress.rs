@@ -1,5 +1,8 @@
 //! The front door: what producers hold. Encodes in place, never takes a lock, never waits unless asked to.
 
+#[cfg(all(test, loom))]
+mod loom_room;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -61,6 +64,15 @@ impl Shared {
     pub(crate) fn ring(&self, lane: Lane) -> &Ring {
         &self.rings[lane as usize]
     }
+
+    /// Gives the drained memory back. Producers that wait are woken only when half of the ring is free, so a
+    /// flood does not cost a wake-up for every few events.
+    #[inline]
+    pub(crate) fn give_room(&self, drain: &mut Drain) {
+        if drain.release() && drain.ring().used() <= drain.ring().capacity() / 2 {
+            self.room.notify(usize::MAX);
+        }
+    }
 }
 
 /// One producer's hold on the shared part. Each [`Ingress`] has its own, so that the reference counts which
@@ -71,6 +83,10 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
+    pub(crate) fn new(shared: Arc<Shared>, lane: Lane) -> Self {
+        Self { shared, lane }
+    }
+
     #[inline]
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
@@ -84,7 +100,7 @@ pub struct Ingress {
 
 impl Ingress {
     pub(crate) fn new(shared: Arc<Shared>, lane: Lane) -> Self {
-        Self { handle: Arc::new(Handle { shared, lane }) }
+        Self { handle: Arc::new(Handle::new(shared, lane)) }
     }
 
     /// Submits one event and returns at once; the [`Ticket`] resolves when what `ack` says is true.

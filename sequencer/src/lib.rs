@@ -53,6 +53,8 @@ mod ingress;
 mod door;
 pub mod doorbell;
 mod entry;
+#[cfg(all(test, loom))]
+mod loom_mutants;
 mod ring;
 mod sync;
 

@@ -33,7 +33,7 @@ mod cells;
 mod claim;
 mod drain;
 #[cfg(all(test, loom))]
-mod loom_ring;
+pub(crate) mod loom_ring;
 #[cfg(all(test, not(loom)))]
 mod tests;
 
@@ -41,7 +41,7 @@ use cells::{CELL, Cells, FRAME, Frame};
 pub(crate) use claim::Claim;
 pub(crate) use drain::{Drain, Entry};
 
-use crate::sync::{Arc, AtomicU64, Ordering, Padded, Site, order};
+use crate::sync::{Arc, AtomicU64, Ordering, Padded, Site, acquire, release};
 
 /// Set in `tail` when the ring is closed.
 const CLOSED: u64 = 1 << 63;
@@ -131,12 +131,12 @@ impl Ring {
     #[inline]
     fn check_room(&self, end: u64) -> Result<(), Refused> {
         let capacity = self.cells.count() as u64;
-        if end <= self.head_seen.load(order(Site::RingHeadSeen, Ordering::Acquire)) + capacity {
+        if end <= self.head_seen.load(acquire(Site::RingHeadSeen)) + capacity {
             return Ok(());
         }
-        let head = self.head.load(order(Site::RingRoom, Ordering::Acquire));
+        let head = self.head.load(acquire(Site::RingRoom));
         // Two producers may store heads out of order; each of them is a head that was true.
-        self.head_seen.store(head, order(Site::RingHeadSeen, Ordering::Release));
+        self.head_seen.store(head, release(Site::RingHeadNoted));
         if end <= head + capacity { Ok(()) } else { Err(Refused::Full) }
     }
 
@@ -151,13 +151,13 @@ impl Ring {
     /// Step 2. Precondition: the caller claimed the run at `position` and does not touch it again.
     #[inline]
     fn commit(&self, position: u64) {
-        self.word(position).store(position + 1, order(Site::RingCommit, Ordering::Release));
+        self.word(position).store(position + 1, release(Site::RingCommit));
     }
 
     /// True when the run at `position` is committed. Step 3.
     #[inline]
     fn is_committed(&self, position: u64) -> bool {
-        self.word(position).load(order(Site::RingCommitted, Ordering::Acquire)) == position + 1
+        self.word(position).load(acquire(Site::RingCommitted)) == position + 1
     }
 
     #[inline]

@@ -310,7 +310,7 @@ impl Sequencer {
         } else {
             Stop::Batches
         };
-        self.give_room(lane);
+        self.shared.give_room(&mut self.drains[lane as usize]);
         let placed = self.order.next_seq().0 - from.0;
         self.stats.events += placed;
         placed
@@ -352,10 +352,7 @@ impl Sequencer {
             desk.answer(tag, placed);
             drain.advance();
             if drain.owes_room() {
-                drain.release();
-                if drain.ring().used() <= drain.ring().capacity() / 2 {
-                    shared.room.notify(usize::MAX);
-                }
+                shared.give_room(drain);
             }
         }
     }
@@ -382,15 +379,6 @@ impl Sequencer {
             }
         }
         None
-    }
-
-    /// Gives the drained memory back. Producers that wait are woken only when half of the ring is free, so a
-    /// flood does not cost a wake-up for every few events.
-    fn give_room(&mut self, lane: Lane) {
-        let drain = &mut self.drains[lane as usize];
-        if drain.release() && drain.ring().used() <= drain.ring().capacity() / 2 {
-            self.shared.room.notify(usize::MAX);
-        }
     }
 
     /// Ends everything in the rings with the poison.

@@ -9,6 +9,8 @@
 //! Tickets live in a slab of fixed size (`ticket/slab.rs`), so an event in steady state allocates nothing, and too many
 //! in flight are refused with `Backpressure`.
 
+#[cfg(all(test, loom))]
+mod loom_ticket;
 mod owed;
 pub(crate) mod slab;
 

@@ -1,7 +1,7 @@
 //! The one consumer of a ring: look at the next entry, step over it, give the memory back in chunks.
 
 use super::Ring;
-use crate::sync::{Arc, Ordering, Site, order};
+use crate::sync::{Arc, Site, release};
 
 /// The reading end. There is one per ring, which makes the reads of [`super`] exclusive.
 pub(crate) struct Drain {
@@ -98,7 +98,7 @@ impl Drain {
             return false;
         }
         // Step 4: all reads of these cells happen before this store.
-        self.ring.head.store(self.position, order(Site::RingHead, Ordering::Release));
+        self.ring.head.store(self.position, release(Site::RingHead));
         self.released = self.position;
         true
     }

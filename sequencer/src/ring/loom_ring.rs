@@ -1,22 +1,13 @@
 //! Models of the ring: every interleaving (up to three preemptions) of two producers and the consumer on a
-//! ring of a few cells. Run with
-//! `RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=target/loom cargo test -p downbeat-sequencer --release --lib loom`.
-//!
-//! Each `…_is_needed` weakens one ordering of [`Site`] and shows that a model here then fails.
+//! ring of a few cells.
 
 use loom::thread;
 
 use super::cells::CELL;
 use super::{Drain, FRAME, Refused, Ring};
-use crate::sync::{Site, weaken};
+use crate::loom_mutants::check;
 
 const ONE_CELL: usize = CELL - FRAME;
-
-fn check(model: impl Fn() + Send + Sync + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
-    builder.check(model);
-}
 
 /// Claims until there is room, writes `len` bytes of `tag`, and commits.
 fn send(ring: &Ring, tag: u64, len: usize) {
@@ -63,7 +54,7 @@ fn try_receive(drain: &mut Drain) -> Option<u64> {
 }
 
 /// Two producers, one entry each, read while they are written.
-fn two_producers() {
+pub(crate) fn two_producers() {
     let (ring, mut drain) = Ring::new(4 * CELL);
     let producers = [1, 2].map(|tag| {
         let ring = ring.clone();
@@ -78,7 +69,7 @@ fn two_producers() {
 }
 
 /// Two producers on a ring with room for one of their two: the second lap overwrites what was read.
-fn a_second_lap() {
+pub(crate) fn a_second_lap() {
     let (ring, mut drain) = Ring::new(2 * CELL);
     let other = ring.clone();
     let producer = thread::spawn(move || {
@@ -93,7 +84,7 @@ fn a_second_lap() {
 }
 
 /// One producer learns of the room, the other may use it by what the first one noted.
-fn room_is_handed_on() {
+pub(crate) fn room_is_handed_on() {
     let (ring, mut drain) = Ring::new(2 * CELL);
     send(&ring, 1, ONE_CELL);
     send(&ring, 2, ONE_CELL);
@@ -205,34 +196,4 @@ fn an_abandoned_claim_is_skipped() {
         assert_eq!(try_receive(&mut drain), None);
         assert!(ring.is_empty());
     });
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn the_release_of_the_commit_is_needed() {
-    weaken(Site::RingCommit, || check(two_producers));
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn the_acquire_of_the_commit_is_needed() {
-    weaken(Site::RingCommitted, || check(two_producers));
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn the_release_of_the_head_is_needed() {
-    weaken(Site::RingHead, || check(a_second_lap));
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn the_acquire_of_the_head_is_needed() {
-    weaken(Site::RingRoom, || check(a_second_lap));
-}
-
-#[test]
-#[should_panic(expected = "Causality violation")]
-fn the_handing_on_of_the_head_is_needed() {
-    weaken(Site::RingHeadSeen, || check(room_is_handed_on));
 }

@@ -19,14 +19,16 @@
 //! after it saw OWED cleared (acquire).
 
 #[cfg(all(test, loom))]
-mod loom_slab;
+pub(crate) mod loom_slab;
 
 use std::task::Waker;
 
 use downbeat_record::{Seq, Timestamp};
 
 use super::Receipt;
-use crate::sync::{AtomicU32, AtomicU64, AtomicWaker, Ordering, Padded, Site, order, register, take_waker};
+use crate::sync::{
+    AtomicU32, AtomicU64, Ordering, Padded, Site, WakerSlot, acquire, acquire_release, release,
+};
 
 const HELD: u64 = 1;
 const OWED: u64 = 2;
@@ -74,7 +76,7 @@ struct Slot {
     timestamp: AtomicU64,
     outcome: AtomicU32,
     next: AtomicU32,
-    waker: AtomicWaker,
+    waker: WakerSlot,
 }
 
 /// All slots.
@@ -93,7 +95,7 @@ impl Slab {
             timestamp: AtomicU64::new(0),
             outcome: AtomicU32::new(0),
             next: AtomicU32::new(if index + 1 == count { NIL } else { index as u32 + 1 }),
-            waker: AtomicWaker::new(),
+            waker: WakerSlot::new(),
         };
         Self { free: Padded(AtomicU64::new(0)), slots: (0..count).map(slot).collect() }
     }
@@ -105,7 +107,7 @@ impl Slab {
     /// A slot, held and owed; `None` when all are in flight.
     #[inline]
     pub(crate) fn take(&self) -> Option<TicketId> {
-        let mut head = self.free.load(order(Site::TicketFree, Ordering::Acquire));
+        let mut head = self.free.load(acquire(Site::TicketTake));
         loop {
             let slot = head as u32;
             if slot == NIL {
@@ -113,8 +115,8 @@ impl Slab {
             }
             // May be stale when another thread took the slot meanwhile; then the counter has moved.
             let next = self.slots[slot as usize].next.load(Ordering::Relaxed);
-            let acquire = order(Site::TicketFree, Ordering::Acquire);
-            match self.free.compare_exchange_weak(head, moved(head, next), acquire, acquire) {
+            let ordering = acquire(Site::TicketTake);
+            match self.free.compare_exchange_weak(head, moved(head, next), ordering, ordering) {
                 Ok(_) => return Some(self.begin(slot)),
                 Err(found) => head = found,
             }
@@ -123,7 +125,8 @@ impl Slab {
 
     #[inline]
     fn begin(&self, slot: u32) -> TicketId {
-        let state = &self.slots[slot as usize].state;
+        let Slot { state, waker, .. } = &self.slots[slot as usize];
+        waker.expect_taken();
         let before = state.load(Ordering::Relaxed);
         assert!(before & (HELD | OWED) == 0, "ticket slot {slot} is free and in state {before:#x}");
         let generation = ((before >> GENERATION) as u32).wrapping_add(1);
@@ -152,12 +155,16 @@ impl Slab {
         slot.seq.store(seq, Ordering::Relaxed);
         slot.timestamp.store(timestamp, Ordering::Relaxed);
         slot.outcome.store(code, Ordering::Relaxed);
-        let before = slot.state.fetch_and(!OWED, order(Site::TicketComplete, Ordering::AcqRel));
+        let before = slot.state.fetch_and(!OWED, acquire_release(Site::TicketSettle, Site::TicketSettled));
         check(id, before, OWED);
         if before & HELD == 0 {
             return Settled::Freed { was_empty: self.free(id.slot) };
         }
-        if before & WAITS == 0 { Settled::Held } else { Settled::Waited }
+        if before & WAITS == 0 {
+            return Settled::Held;
+        }
+        slot.waker.expect_left();
+        Settled::Waited
     }
 
     /// The second half: wakes the holder.
@@ -171,7 +178,7 @@ impl Slab {
     #[inline]
     pub(crate) fn outcome(&self, id: TicketId) -> Option<Outcome> {
         let slot = &self.slots[id.slot as usize];
-        let state = slot.state.load(order(Site::TicketDone, Ordering::Acquire));
+        let state = slot.state.load(acquire(Site::TicketDone));
         check(id, state, HELD);
         if state & OWED != 0 {
             return None;
@@ -193,10 +200,9 @@ impl Slab {
     #[inline]
     pub(crate) fn register(&self, id: TicketId, waker: &Waker) {
         let slot = &self.slots[id.slot as usize];
-        register(&slot.waker, waker);
-        // Release: who finds the flag finds the waker. No site of the models: loom's waker is a mutex, which orders
-        // this by itself.
-        let before = slot.state.fetch_or(WAITS, Ordering::AcqRel);
+        slot.waker.register(waker);
+        // Release: who finds the flag finds the waker. What this reads is read once more by `outcome`.
+        let before = slot.state.fetch_or(WAITS, release(Site::TicketWaits));
         check(id, before, HELD);
     }
 
@@ -205,9 +211,11 @@ impl Slab {
     pub(crate) fn drop_ticket(&self, id: TicketId, polled: bool) -> bool {
         let slot = &self.slots[id.slot as usize];
         if polled {
-            drop(take_waker(&slot.waker));
+            slot.waker.take();
         }
-        let before = slot.state.fetch_and(!HELD, order(Site::TicketComplete, Ordering::AcqRel));
+        // Release: the next use of the slot comes after the waker was taken out, if the sequencer frees it. Acquire: it
+        // comes after the outcome was written, if this does.
+        let before = slot.state.fetch_and(!HELD, acquire_release(Site::TicketDrop, Site::TicketDropped));
         check(id, before, HELD);
         before & OWED == 0 && self.free(id.slot)
     }
@@ -233,8 +241,8 @@ impl Slab {
         let mut head = self.free.load(Ordering::Relaxed);
         loop {
             self.slots[slot as usize].next.store(head as u32, Ordering::Relaxed);
-            let release = order(Site::TicketFree, Ordering::Release);
-            match self.free.compare_exchange_weak(head, moved(head, slot), release, Ordering::Relaxed) {
+            let freed = release(Site::TicketFree);
+            match self.free.compare_exchange_weak(head, moved(head, slot), freed, Ordering::Relaxed) {
                 Ok(_) => return head as u32 == NIL,
                 Err(found) => head = found,
             }
