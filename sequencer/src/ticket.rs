@@ -140,7 +140,8 @@ impl Ticket {
             return Poll::Ready(result);
         }
         match shared.door.gone() {
-            Some(cause) => Poll::Ready(Err(SubmitError::Poisoned { cause })),
+            // It may have been answered right before: whoever sees the sequencer gone sees all of its answers.
+            Some(cause) => Poll::Ready(self.done().unwrap_or(Err(SubmitError::Poisoned { cause }))),
             None => Poll::Pending,
         }
     }

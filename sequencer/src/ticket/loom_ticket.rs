@@ -1,5 +1,6 @@
-//! Models of a ticket whose sequencer leaves: nobody waits for ever.
+//! Models of a ticket whose sequencer leaves: an answer that was given counts, and nobody waits for ever.
 
+use loom::future::block_on;
 use loom::thread;
 
 use super::*;
@@ -10,12 +11,31 @@ use crate::settings::Settings;
 
 /// A ticket in flight, and what the sequencer holds. The model keeps what is shared until its threads are done: loom
 /// does not see that the last owner of a standard `Arc` comes after all others.
-fn world() -> (Ticket, std::sync::Arc<Shared>, [Drain; 2]) {
+fn world() -> (Ticket, TicketId, std::sync::Arc<Shared>, [Drain; 2]) {
     let settings = Settings { ring_bytes: 128, derived_ring_bytes: 128, tickets: 1, ..Settings::default() };
     let (shared, drains) = Shared::new(&settings, 1);
     let id = shared.slab.take().unwrap();
     let ticket = Ticket::new(Arc::new(Handle::new(shared.clone(), Lane::Outside)), id);
-    (ticket, shared, drains)
+    (ticket, id, shared, drains)
+}
+
+fn placed() -> Receipt {
+    Receipt { seq: Seq(7), timestamp: Timestamp(8), duplicate: false }
+}
+
+/// The sequencer answers and leaves while the holder waits.
+fn answered_and_left() {
+    let (ticket, id, shared, _drains) = world();
+    let leaving = shared.clone();
+    let sequencer = thread::spawn(move || {
+        leaving.slab.complete(id, Outcome::Placed(placed()));
+        leaving.door.leave();
+        leaving.slab.wake_all();
+    });
+    let receipt = block_on(ticket).expect("the holder has an answer and is told that nobody is there");
+    assert_eq!(receipt, placed());
+    sequencer.join().unwrap();
+    drop(shared);
 }
 
 /// Whether the waker was called. Not an atomic of the model: it is what has happened.
@@ -30,7 +50,7 @@ impl Wake for Woken {
 
 /// The sequencer leaves without an answer while the holder begins to wait.
 fn left(leave: fn(&Shared)) {
-    let (mut ticket, shared, _drains) = world();
+    let (mut ticket, _, shared, _drains) = world();
     let leaving = shared.clone();
     let sequencer = thread::spawn(move || leave(&leaving));
     let woken = Arc::new(Woken::default());
@@ -41,6 +61,11 @@ fn left(leave: fn(&Shared)) {
     let answer = ticket.done().or(shared.door.gone().map(|cause| Err(SubmitError::Poisoned { cause })));
     assert!(matches!(answer, Some(Err(SubmitError::Poisoned { .. }))), "{answer:?}");
     drop((ticket, shared));
+}
+
+#[test]
+fn an_answer_that_was_given_before_the_sequencer_left_counts() {
+    check(answered_and_left);
 }
 
 #[test]
