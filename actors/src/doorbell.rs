@@ -5,7 +5,7 @@
 
 use std::sync::OnceLock;
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Ordering, Site, acquire, release};
 
 type Wake = Box<dyn Fn() + Send + Sync>;
 
@@ -46,9 +46,8 @@ impl Doorbell {
     /// Rings, after publishing. Costs one swap when the bell already rang.
     #[inline]
     pub(crate) fn ring(&self) {
-        // AcqRel: the release half puts what was published before the swap that the consumer will read; the
-        // acquire half keeps a ring that finds the bell already rung behind the consumer's answer.
-        if !self.rung.swap(true, Ordering::AcqRel)
+        // Release: what was published lies before the exchange that the consumer's answer will read.
+        if !self.rung.swap(true, release(Site::DoorbellRing))
             && let Some(line) = self.line.get()
             && !(line.will_see)()
         {
@@ -60,7 +59,8 @@ impl Doorbell {
     /// answers.
     #[inline]
     pub(crate) fn call_if_rung(&self) -> bool {
-        let rung = self.rung.load(Ordering::Acquire) && !self.called.swap(true, Ordering::Relaxed);
+        // Relaxed: the consumer, on this thread, answers before it looks.
+        let rung = self.rung.load(Ordering::Relaxed) && !self.called.swap(true, Ordering::Relaxed);
         if rung && let Some(line) = self.line.get() {
             (line.call)();
         }
@@ -71,10 +71,10 @@ impl Doorbell {
     #[inline]
     pub(crate) fn answer(&self) {
         self.called.store(false, Ordering::Relaxed);
-        self.rung.swap(false, Ordering::AcqRel);
+        self.rung.swap(false, acquire(Site::DoorbellAnswer));
     }
 }
 
 #[cfg(all(test, loom))]
 #[path = "loom_doorbell.rs"]
-mod loom_doorbell;
+pub(crate) mod loom_doorbell;

@@ -33,7 +33,9 @@ const WORD: usize = size_of::<u128>();
 /// Words in front of a value that leaves the process: timestamp and key, correlation.
 const PREFIX_WORDS: usize = 2;
 /// The most that one stage puts on a lane for one event: its token, the prefix, the value.
-const EVENT_WORDS_MAX: usize = 1 + PREFIX_WORDS + OUTPUT_BYTES_MAX.div_ceil(WORD);
+const EVENT_WORDS_MAX: usize = 1 + PREFIX_WORDS + VALUE_WORDS_MAX;
+/// Words of a value; few in a model, where every word is two atomics that it keeps a history of.
+const VALUE_WORDS_MAX: usize = if cfg!(loom) { 1 } else { OUTPUT_BYTES_MAX.div_ceil(WORD) };
 
 /// A lane of `bytes` from `from` to `to`, on which `stages` stages may send for one event; larger when what one
 /// event sends would not fit.
@@ -169,3 +171,7 @@ impl LaneIn {
 pub(crate) fn value_bytes(values: &[u128], start: usize, len: u32) -> &[u8] {
     &values[start..].as_bytes()[..len as usize]
 }
+
+#[cfg(all(test, loom))]
+#[path = "loom_lane.rs"]
+mod loom_lane;

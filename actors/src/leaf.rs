@@ -156,3 +156,7 @@ impl LeafWorker {
         Ok(true)
     }
 }
+
+#[cfg(all(test, loom))]
+#[path = "loom_leaf.rs"]
+mod loom_leaf;

@@ -32,6 +32,8 @@ mod hops;
 mod host;
 mod lane;
 mod leaf;
+#[cfg(all(test, loom))]
+mod loom_mutants;
 mod node;
 mod order;
 mod outgoing;

@@ -5,7 +5,7 @@ use downbeat_record::Seq;
 
 use crate::doorbell::Doorbell;
 use crate::hops::Departure;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Site, acquire, release};
 use crate::waiting::Waiting;
 
 /// One incarnation of a worker or a leaf, as seen from outside.
@@ -35,12 +35,12 @@ impl Node {
     /// The last seq it has passed. Acquire: what it put on its lanes for events up to here is visible.
     #[inline]
     pub(crate) fn cursor(&self) -> Seq {
-        Seq(self.cursor.load(Ordering::Acquire))
+        Seq(self.cursor.load(acquire(Site::CursorPassed)))
     }
 
     /// Publishes how far it is, after its lanes.
     #[inline]
     pub(crate) fn pass(&self, seq: Seq) {
-        self.cursor.store(seq.0, Ordering::Release);
+        self.cursor.store(seq.0, release(Site::CursorPass));
     }
 }

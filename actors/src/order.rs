@@ -10,7 +10,7 @@
 
 use downbeat_record::Seq;
 
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, Site, fence};
 
 /// The sequencer thread does not sleep.
 const AWAKE: u64 = u64::MAX;
@@ -34,13 +34,13 @@ impl OrderBell {
     /// once more after this, and then sleeps.
     pub(crate) fn arm(&self, goal: Seq) {
         self.until.store(goal.0.min(Self::NEVER.0), Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Site::OrderArm);
     }
 
     /// A worker that may be the slowest has published this cursor.
     #[inline]
     pub(crate) fn moved(&self, cursor: Seq) {
-        fence(Ordering::SeqCst);
+        fence(Site::OrderMoved);
         if self.until.load(Ordering::Relaxed) <= cursor.0 {
             self.wake();
         }
@@ -61,4 +61,4 @@ impl OrderBell {
 
 #[cfg(all(test, loom))]
 #[path = "loom_order.rs"]
-mod loom_order;
+pub(crate) mod loom_order;

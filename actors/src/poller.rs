@@ -20,7 +20,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::node::Node;
-use crate::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicBool, AtomicU64, Ordering, Site, fence};
 use crate::wait::Wait;
 
 /// Looks at all bells before other tasks of the thread get their turn.
@@ -34,7 +34,7 @@ impl Looking {
     /// For a ringer, after its flag: true when the poller will see it.
     #[inline]
     pub(crate) fn will_see(&self) -> bool {
-        fence(Ordering::SeqCst);
+        fence(Site::LookingSeen);
         self.0.load(Ordering::Relaxed)
     }
 
@@ -46,7 +46,7 @@ impl Looking {
     /// For the poller: it stops, and has to look once more.
     pub(crate) fn end(&self) {
         self.0.store(false, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Site::LookingEnd);
     }
 }
 
@@ -143,4 +143,4 @@ impl Poller {
 
 #[cfg(all(test, loom))]
 #[path = "loom_poller.rs"]
-mod loom_poller;
+pub(crate) mod loom_poller;

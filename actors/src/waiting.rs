@@ -7,7 +7,7 @@
 //! Either the mover sees the flag, or the waiter's second look sees what moved. Both fences are needed: without
 //! one of them each side may read the past of the other, and the wake-up is lost. `loom_waiting.rs` shows it.
 
-use crate::sync::{AtomicBool, Ordering, fence};
+use crate::sync::{AtomicBool, Ordering, Site, fence};
 
 /// Raised by one who waits, taken down by whoever moves what it waits for.
 #[derive(Default)]
@@ -25,17 +25,18 @@ impl Waiting {
     #[inline]
     pub(crate) fn raise(&self) {
         self.0.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        fence(Site::WaitingRaise);
     }
 
     /// After a move: true when someone waits, who is then to be woken, once.
     #[inline]
     pub(crate) fn take(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::AcqRel)
+        fence(Site::WaitingTake);
+        // Relaxed: the wake-up that follows orders what moved before the waiter's next look.
+        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
     }
 }
 
 #[cfg(all(test, loom))]
 #[path = "loom_waiting.rs"]
-mod loom_waiting;
+pub(crate) mod loom_waiting;

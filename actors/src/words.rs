@@ -26,9 +26,44 @@ use std::sync::Arc;
 
 use crossbeam::utils::CachePadded;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, Site, acquire, release};
 
-struct Word([AtomicU64; 2]);
+struct Word {
+    halves: [AtomicU64; 2],
+    /// How many words had been taken when this one was: what the sender has to know before it writes over it. Loom
+    /// never lets a load see a later store, so without it a sender that is too early would not be found.
+    #[cfg(loom)]
+    taken: AtomicU64,
+}
+
+impl Word {
+    fn zeroed() -> Self {
+        Self {
+            halves: [AtomicU64::new(0), AtomicU64::new(0)],
+            #[cfg(loom)]
+            taken: AtomicU64::new(0),
+        }
+    }
+
+    /// Under loom: fails the model unless the word that lay here, `lap` words before, is seen to be taken.
+    #[inline(always)]
+    #[cfg_attr(not(loom), allow(unused_variables))]
+    fn expect_taken(&self, at: u64, lap: u64) {
+        #[cfg(loom)]
+        if at >= lap {
+            let taken = self.taken.load(Ordering::Relaxed);
+            assert!(taken > at - lap, "word {at} is written over word {}, which is not taken", at - lap);
+        }
+    }
+
+    /// Under loom: notes that `taken` words are taken, this one last.
+    #[inline(always)]
+    #[cfg_attr(not(loom), allow(unused_variables))]
+    fn note_taken(&self, taken: u64) {
+        #[cfg(loom)]
+        self.taken.store(taken, Ordering::Relaxed);
+    }
+}
 
 struct Ends {
     /// Words published, ever.
@@ -40,7 +75,7 @@ struct Ends {
 /// A ring of at least `words` words.
 pub(crate) fn ring(words: usize) -> (WordsOut, WordsIn) {
     let count = words.max(1).next_power_of_two();
-    let words: Arc<[Word]> = (0..count).map(|_| Word([AtomicU64::new(0), AtomicU64::new(0)])).collect();
+    let words: Arc<[Word]> = (0..count).map(|_| Word::zeroed()).collect();
     let ends = Arc::new(Ends {
         published: CachePadded::new(AtomicU64::new(0)),
         freed: CachePadded::new(AtomicU64::new(0)),
@@ -70,7 +105,7 @@ impl WordsOut {
 
     #[inline(never)]
     fn look(&mut self, words: usize) -> bool {
-        self.end = self.ends.freed.load(Ordering::Acquire) + self.words.len() as u64;
+        self.end = self.ends.freed.load(acquire(Site::WordsFreed)) + self.words.len() as u64;
         self.at + words as u64 <= self.end
     }
 
@@ -78,7 +113,9 @@ impl WordsOut {
     #[inline(always)]
     pub(crate) fn write(&mut self, word: u128) {
         assert!(self.at < self.end, "word {} is written, and there is room up to {}", self.at, self.end);
-        let [low, high] = &self.words[self.at as usize & (self.words.len() - 1)].0;
+        let slot = &self.words[self.at as usize & (self.words.len() - 1)];
+        slot.expect_taken(self.at, self.words.len() as u64);
+        let [low, high] = &slot.halves;
         low.store(word as u64, Ordering::Relaxed);
         high.store((word >> 64) as u64, Ordering::Relaxed);
         self.at += 1;
@@ -87,7 +124,7 @@ impl WordsOut {
     /// Makes everything written visible to the receiver.
     #[inline]
     pub(crate) fn publish(&self) {
-        self.ends.published.store(self.at, Ordering::Release);
+        self.ends.published.store(self.at, release(Site::WordsPublish));
     }
 }
 
@@ -112,13 +149,13 @@ impl WordsIn {
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Option<u128> {
         let word = self.peek()?;
-        self.taken += 1;
+        self.step();
         Some(word)
     }
 
     #[inline(never)]
     fn look(&mut self) -> bool {
-        self.end = self.ends.published.load(Ordering::Acquire);
+        self.end = self.ends.published.load(acquire(Site::WordsPublished));
         self.taken < self.end
     }
 
@@ -127,19 +164,30 @@ impl WordsIn {
     pub(crate) fn take(&mut self) -> u128 {
         assert!(self.taken < self.end, "word {} is taken, {} are published", self.taken, self.end);
         let word = self.read();
-        self.taken += 1;
+        self.step();
         word
+    }
+
+    #[inline(always)]
+    fn step(&mut self) {
+        self.taken += 1;
+        self.slot(self.taken - 1).note_taken(self.taken);
     }
 
     /// Gives the room of everything taken back to the sender.
     #[inline]
     pub(crate) fn free(&self) {
-        self.ends.freed.store(self.taken, Ordering::Release);
+        self.ends.freed.store(self.taken, release(Site::WordsFree));
+    }
+
+    #[inline(always)]
+    fn slot(&self, number: u64) -> &Word {
+        &self.words[number as usize & (self.words.len() - 1)]
     }
 
     #[inline(always)]
     fn read(&self) -> u128 {
-        let [low, high] = &self.words[self.taken as usize & (self.words.len() - 1)].0;
+        let [low, high] = &self.slot(self.taken).halves;
         u128::from(low.load(Ordering::Relaxed)) | u128::from(high.load(Ordering::Relaxed)) << 64
     }
 }
@@ -194,4 +242,4 @@ mod tests {
 
 #[cfg(all(test, loom))]
 #[path = "loom_words.rs"]
-mod loom_words;
+pub(crate) mod loom_words;

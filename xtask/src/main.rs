@@ -25,7 +25,7 @@ enum Task {
     Tidy,
     /// Who may import whom, and what nobody may know
     Arrows,
-    /// The models of the lock-free parts
+    /// The models of the lock-free parts, and for each ordering in them a mutant that must fail
     Loom,
     /// Count the instructions of the hot paths, and hold them against the baseline; needs valgrind
     Guard(guard::Args),
@@ -56,7 +56,7 @@ fn main() -> ExitCode {
         Task::Ci => ci(),
         Task::Tidy => tidy::check(&root()).and_then(|findings| report("tidy", &findings)),
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
-        Task::Loom => models::run(&root()),
+        Task::Loom => models::loom(&root()),
         Task::Guard(args) => guard::run(&root(), &args),
         Task::Kill9(_) | Task::Powercut(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),
