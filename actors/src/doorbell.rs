@@ -2,6 +2,9 @@
 //!
 //! The producer publishes, *then* rings; the consumer answers, *then* looks. With the order reversed on either
 //! side a wake-up can be lost: `loom_doorbell.rs` shows both, and that this order loses none.
+//!
+//! Every change of the flag is an exchange. So the one that the consumer reads, when it answers, carries on what
+//! all exchanges before it released: the consumer sees what was published before any of them.
 
 use std::sync::OnceLock;
 
@@ -38,7 +41,9 @@ impl Doorbell {
         call: impl Fn() + Send + Sync + 'static,
     ) {
         if self.line.set(Line { will_see: Box::new(will_see), call: Box::new(call) }).is_ok() {
-            self.rung.store(false, Ordering::Release);
+            // An exchange, not a store: a ring that came before there was a line is not called again, and what was
+            // published for it has to be seen all the same.
+            self.rung.swap(false, Ordering::Relaxed);
             self.ring();
         }
     }

@@ -98,9 +98,28 @@ pub(crate) fn two_ringers() {
     rings_from_two(answer_then_look);
 }
 
+/// One of them rings while the bell is connected.
+fn rung_while_connected() {
+    let world = World::new(2);
+    World::run(&world, answer_then_look, || {
+        let other = world.clone();
+        let other = thread::spawn(move || {
+            other.send();
+            other.send();
+        });
+        world.connect();
+        other.join().unwrap();
+    });
+}
+
 #[test]
 fn what_is_published_before_a_ring_is_taken() {
     check(two_ringers);
+}
+
+#[test]
+fn what_is_published_before_the_bell_is_connected_is_taken() {
+    check(rung_while_connected);
 }
 
 #[test]
