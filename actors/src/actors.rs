@@ -22,7 +22,6 @@ use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::requests::Requests;
 use crate::settings::Settings;
-use crate::sync::Ordering;
 use crate::wait::Wait;
 
 /// A flow that runs on actors.
@@ -256,7 +255,7 @@ impl Actors {
     pub fn is_quiet(&self, last: Seq) -> bool {
         let mut quiet = true;
         self.shared.each_node(|node| {
-            quiet &= node.cursor() >= last && !node.backlog.load(Ordering::Acquire);
+            quiet &= node.cursor() >= last && !node.backlog.is_up();
         });
         quiet && self.shared.blueprint.leaves.iter().all(|leaf| leaf.node.cursor() >= last)
     }

@@ -8,7 +8,6 @@ use rtrb::Producer;
 
 use crate::node::Node;
 use crate::order::OrderBell;
-use crate::sync::Ordering;
 
 /// The way from the sequencer thread to one worker.
 pub(crate) struct Feed {
@@ -62,11 +61,13 @@ impl Feeds {
 
     /// The sequencer thread is about to sleep. It is woken when the slowest cursor is at `goal` ([`Seq::ZERO`]: when
     /// anything moves, leaves included; `None`: whatever moves), and always when there is a checkpoint or a
-    /// fault. It looks once more after this, and then sleeps.
+    /// fault. It looks once more after this, and then sleeps. Workers for whose commands ingress had no room are
+    /// rung: there may be some now.
     ///
     /// A goal behind the last seq published is never reached.
     pub fn arm(&self, goal: Option<Seq>) {
         self.order.arm(goal.unwrap_or(OrderBell::NEVER));
+        self.ring_held();
     }
 
     /// The last seq published.
@@ -87,8 +88,12 @@ impl Feeds {
                 }
             }
         }
+        self.ring_held();
+    }
+
+    fn ring_held(&self) {
         for feed in &self.feeds {
-            if feed.node.backlog.load(Ordering::Acquire) {
+            if feed.node.backlog.is_up() {
                 feed.node.bell.ring();
             }
         }

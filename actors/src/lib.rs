@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod actors;
+mod backlog;
 mod board;
 mod doorbell;
 mod error;

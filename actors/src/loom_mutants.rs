@@ -3,6 +3,7 @@
 //! A test here is named after its [`Site`] and runs a model that holds, with that one ordering weakened. When it
 //! does not fail, the mutant has survived: the model is too weak, or the ordering is stronger than it has to be.
 
+use crate::backlog::loom_backlog as backlog;
 use crate::doorbell::loom_doorbell as doorbell;
 use crate::order::loom_order as order;
 use crate::poller::loom_poller as poller;
@@ -50,4 +51,7 @@ mutants! {
     WaitingRaise: waiting::a_move_and_a_waiter, "nobody wakes it";
     OrderMoved: order::a_cursor_moves, "nobody wakes it";
     OrderArm: order::a_cursor_moves, "nobody wakes it";
+    BacklogRaise: backlog::room_comes_while_commands_wait, "held back and nobody rings";
+    BacklogLower: backlog::quiet_after_all, "nothing is held back and a command is missing";
+    BacklogDown: backlog::quiet_after_all, "nothing is held back and a command is missing";
 }

@@ -3,9 +3,10 @@
 use crossbeam::utils::CachePadded;
 use downbeat_record::Seq;
 
+use crate::backlog::Backlog;
 use crate::doorbell::Doorbell;
 use crate::hops::Departure;
-use crate::sync::{AtomicBool, AtomicU64, Site, acquire, release};
+use crate::sync::{AtomicU64, Site, acquire, release};
 use crate::waiting::Waiting;
 
 /// One incarnation of a worker or a leaf, as seen from outside.
@@ -14,7 +15,7 @@ pub(crate) struct Node {
     cursor: CachePadded<AtomicU64>,
     pub(crate) bell: Doorbell,
     /// It has commands that ingress had no room for.
-    pub(crate) backlog: AtomicBool,
+    pub(crate) backlog: Backlog,
     /// It stopped at the durable watermark.
     pub(crate) gated: Waiting,
     /// When it last applied an event whose hops are measured.
@@ -26,7 +27,7 @@ impl Node {
         Self {
             cursor: CachePadded::new(AtomicU64::new(0)),
             bell: Doorbell::new(),
-            backlog: AtomicBool::new(false),
+            backlog: Backlog::default(),
             gated: Waiting::default(),
             departure: Departure::default(),
         }

@@ -10,7 +10,6 @@ use crate::faults::{Fault, Faults};
 use crate::lane::LaneOut;
 use crate::node::Node;
 use crate::ports::{CommandRefused, Commands};
-use crate::sync::Ordering;
 
 /// Where the value of one stage goes.
 pub(crate) enum Route {
@@ -88,19 +87,27 @@ impl Outgoing {
 
     /// Tries the front door again for what it had no room for.
     pub(crate) fn flush(&mut self, node: &Node, faults: &Faults) {
+        self.submit_held();
+        if !self.backlog.is_empty() && !node.backlog.is_up() {
+            node.backlog.raise();
+            self.submit_held();
+        }
+        if self.backlog.is_empty() {
+            if node.backlog.is_up() {
+                node.backlog.lower();
+            }
+        } else if self.backlog.len() > self.backlog_max {
+            faults.note(Fault::Flood { held: self.backlog.len() });
+        }
+    }
+
+    fn submit_held(&mut self) {
         while let Some(pending) = self.backlog.front() {
             match self.commands.try_submit(&pending.fields, &pending.payload) {
                 Ok(()) => drop(self.backlog.pop_front()),
                 Err(CommandRefused::Busy) => break,
                 Err(CommandRefused::Closed) => self.backlog.clear(),
             }
-        }
-        if self.backlog.len() > self.backlog_max {
-            faults.note(Fault::Flood { held: self.backlog.len() });
-        }
-        let waits = !self.backlog.is_empty();
-        if waits != node.backlog.load(Ordering::Relaxed) {
-            node.backlog.store(waits, Ordering::Release);
         }
     }
 }

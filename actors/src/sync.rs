@@ -41,6 +41,12 @@ pub(crate) enum Site {
     OrderMoved,
     /// Between saying up to where the sequencer sleeps and looking once more.
     OrderArm,
+    /// Between "I hold commands back" and trying the front door once more.
+    BacklogRaise,
+    /// A worker's release of the commands that went to the front door after all.
+    BacklogLower,
+    /// The sequencer's acquire of that.
+    BacklogDown,
 }
 
 /// The ordering of a load, or of the reading half of an exchange.

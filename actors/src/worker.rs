@@ -101,8 +101,9 @@ impl Worker {
             }
         };
         if self.position > start {
-            self.out.publish(&self.node, self.position);
+            // In this order: who sees the cursor sees whether commands are held back.
             self.out.flush(&self.node, &self.faults);
+            self.out.publish(&self.node, self.position);
             if self.last {
                 self.order.moved(self.position);
             }
