@@ -1,12 +1,9 @@
 //! The flow in parallel: starting it, asking it, mending it, stopping it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::sync::{Arc, PoisonError};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
 use downbeat_flow::{Flow, Kinds, Stage};
 use downbeat_record::{Key, LeafProgress, Seq};
-use ractor::{ActorCell, ActorId};
 
 use crate::board::{Board, Sums};
 use crate::error::StartError;
@@ -14,7 +11,7 @@ use crate::faults::{Fault, Faults};
 use crate::feeds::{Change, Feeds};
 use crate::group::{Blueprint, CatchUp, Group, LeafPort};
 use crate::hops::{HopLatency, Hops};
-use crate::host::{Crash, Host};
+use crate::host::{ActorCell, ActorId, Crash, Host};
 use crate::leaf::{LeafWorker, NewLanes, Watermark};
 use crate::node::Node;
 use crate::order::OrderBell;
@@ -22,6 +19,9 @@ use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::requests::Requests;
 use crate::settings::Settings;
+use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::thread::{Builder, JoinHandle};
+use crate::sync::{Mutex, MutexGuard};
 use crate::wait::Wait;
 
 /// A flow that runs on actors.
@@ -177,9 +177,8 @@ impl Actors {
             return Err(Fault::Group { group: 0, stages, times: 1, reason }.into());
         }
         let mending = shared.clone();
-        let mender = std::thread::Builder::new()
-            .name("downbeat-mender".to_owned())
-            .spawn(move || mending.mend(&crashed))?;
+        let mender =
+            Builder::new().name("downbeat-mender".to_owned()).spawn(move || mending.mend(&crashed))?;
         let feeds = Feeds { feeds, changes: to_feeds, order, published: ports.recovered };
         Ok((Self { shared, mender: Some(mender) }, feeds))
     }
@@ -387,6 +386,10 @@ impl Shared {
         let (answer, joined) = bounded(1);
         self.change(Change::Attach(feeds, answer));
         if let Ok(upto) = joined.recv() {
+            if catch_up.position > upto {
+                let reason = format!("seq {} is durable, {upto} is published", catch_up.position);
+                return Err(failed(reason));
+            }
             catch_up.read(history, upto).map_err(|error| failed(error.to_string()))?;
             catch_up.finish();
         }

@@ -5,12 +5,12 @@
 //! is one, and handed to the engine to be logged otherwise.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use downbeat_flow::{StageId, StageSums};
 use downbeat_record::{Checkpoint, Seq, StageDigest};
 
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// The code gives another digest than the log has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,6 +2,7 @@
 
 use crate::board::Divergence;
 use crate::faults::Fault;
+use crate::host::SpawnErr;
 use crate::ports::HistoryError;
 
 /// Why a flow does not start.
@@ -33,8 +34,8 @@ pub enum StartError {
     Spawn(String),
 }
 
-impl From<ractor::SpawnErr> for StartError {
-    fn from(error: ractor::SpawnErr) -> Self {
+impl From<SpawnErr> for StartError {
+    fn from(error: SpawnErr) -> Self {
         Self::Spawn(error.to_string())
     }
 }

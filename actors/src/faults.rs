@@ -1,11 +1,11 @@
 //! What stops a flow for good.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use downbeat_flow::Mismatch;
 
 use crate::order::OrderBell;
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// Why the flow cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, Sender};
 use downbeat_record::{Batch, Seq};
 use rtrb::Producer;
 
 use crate::node::Node;
 use crate::order::OrderBell;
+use crate::sync::channel::{Receiver, Sender};
 
 /// The way from the sequencer thread to one worker.
 pub(crate) struct Feed {
@@ -35,6 +35,15 @@ pub struct Feeds {
     pub(crate) order: Arc<OrderBell>,
     /// The last seq published.
     pub(crate) published: Seq,
+}
+
+/// What is left in a channel goes with its receiver; shuttle's keeps it as long as somebody could send, and with it
+/// the end of an answer that somebody waits for.
+#[cfg(shuttle)]
+impl Drop for Feeds {
+    fn drop(&mut self) {
+        while self.changes.try_recv().is_ok() {}
+    }
 }
 
 impl Feeds {

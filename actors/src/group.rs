@@ -13,10 +13,8 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use crossbeam::channel::{Receiver, Sender, bounded};
 use downbeat_flow::{Flow, Kinds, Shards};
 use downbeat_record::{Batch, Seq};
-use ractor::ActorCell;
 use rtrb::RingBuffer;
 
 use crate::board::Board;
@@ -24,7 +22,7 @@ use crate::error::StartError;
 use crate::faults::Faults;
 use crate::feeds::Feed;
 use crate::hops::Hops;
-use crate::host::Host;
+use crate::host::{ActorCell, Host};
 use crate::lane::{LaneIn, LaneOut, lane};
 use crate::leaf::NewLanes;
 use crate::node::Node;
@@ -34,6 +32,7 @@ use crate::plan::Plan;
 use crate::ports::{Commands, History, HistoryError};
 use crate::requests::Requests;
 use crate::settings::Settings;
+use crate::sync::channel::{Receiver, Sender, bounded};
 use crate::worker::Worker;
 
 /// Batches of the log that may be on their way to one worker.

@@ -17,10 +17,9 @@ use std::time::{Duration, Instant};
 
 use downbeat_flow::StageId;
 use downbeat_record::{Batch, Seq};
-use ractor::ActorCell;
 
 use crate::error::StartError;
-use crate::host::{Host, Pump};
+use crate::host::{ActorCell, Host, Pump};
 use crate::lane::{LaneIn, LaneOut, lane, value_bytes};
 use crate::node::Node;
 use crate::settings::Settings;

@@ -35,7 +35,11 @@ const PREFIX_WORDS: usize = 2;
 /// The most that one stage puts on a lane for one event: its token, the prefix, the value.
 const EVENT_WORDS_MAX: usize = 1 + PREFIX_WORDS + VALUE_WORDS_MAX;
 /// Words of a value; few in a model, where every word is two atomics that it keeps a history of.
-const VALUE_WORDS_MAX: usize = if cfg!(loom) { 1 } else { OUTPUT_BYTES_MAX.div_ceil(WORD) };
+const VALUE_WORDS_MAX: usize = match (cfg!(loom), cfg!(shuttle)) {
+    (true, _) => 1,
+    (_, true) => 8,
+    _ => OUTPUT_BYTES_MAX.div_ceil(WORD),
+};
 
 /// A lane of `bytes` from `from` to `to`, on which `stages` stages may send for one event; larger when what one
 /// event sends would not fit.

@@ -1,6 +1,6 @@
 //! The state of a leaf actor: takes values off its lanes, in the order of seq, once they are durable.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use downbeat_flow::{Delivery, Leaf};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
@@ -9,7 +9,7 @@ use crate::faults::{Fault, Faults};
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
 use crate::order::OrderBell;
-use crate::sync::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::worker::Progress;
 
 /// Deliveries before a leaf lets others have the thread.

@@ -18,6 +18,8 @@
 //! Bounds: batches by the window of the order; lanes by their size, checked before an event is applied; a
 //! mailbox holds at most one ring. What stops, stops its upstream, and in the end the producer.
 #![forbid(unsafe_code)]
+// What only threads of the system need.
+#![cfg_attr(shuttle, allow(dead_code))]
 
 mod actors;
 mod backlog;
@@ -27,9 +29,14 @@ mod error;
 mod faults;
 mod feeds;
 mod group;
+#[cfg(not(shuttle))]
 #[doc(hidden)]
 pub mod hop;
 mod hops;
+#[cfg(not(shuttle))]
+mod host;
+#[cfg(shuttle)]
+#[path = "shuttle_host.rs"]
 mod host;
 mod lane;
 mod leaf;
@@ -40,6 +47,7 @@ mod order;
 mod outgoing;
 mod pin;
 mod plan;
+#[cfg(not(shuttle))]
 mod poller;
 mod ports;
 mod requests;

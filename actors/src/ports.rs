@@ -10,7 +10,8 @@ pub type HistoryError = Box<dyn Error + Send + Sync>;
 
 /// The log, as far as it is durable.
 pub trait History: Send + Sync + 'static {
-    /// The last durable seq; always the last of a batch.
+    /// The last durable seq; always the last of a batch, which was published to the [`crate::Feeds`] before: a
+    /// group that is rebuilt reads up to here, and gets from the feeds what comes after.
     fn durable(&self) -> Seq;
 
     /// Hands every batch from the one that starts with `from` to the one that ends with `upto` to `take`, in

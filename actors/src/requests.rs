@@ -1,11 +1,11 @@
 //! Questions to a worker about its states, answered between two events.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 use downbeat_flow::Unit;
 
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 type Request = Box<dyn FnOnce(&mut Unit) + Send>;
 

@@ -1,14 +1,42 @@
-//! The one switch between real atomics and loom's, and the orderings that a proof rests on.
+//! The one switch between what the system gives, loom's, and shuttle's; and the orderings that a proof rests on.
 //!
-//! Each of them has a name ([`Site`]): one half of an access, or a fence. Under loom a model can weaken one with
+//! Under loom, models of a few accesses go through every interleaving that memory orders allow. Under shuttle, whole
+//! flows run on a scheduler that draws lots at every atomic, lock and message; there all orders are sequential.
+//!
+//! Each ordering that a proof rests on has a name ([`Site`]): one half of an access, or a fence. Under loom a model can weaken one with
 //! [`weaken`] and must then fail: `loom_mutants.rs` has one such model for each.
 
 pub(crate) use std::sync::atomic::Ordering;
 
+/// Bounded channels.
+pub(crate) mod channel {
+    #[cfg(not(shuttle))]
+    pub(crate) use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+    #[cfg(shuttle)]
+    pub(crate) use shuttle::sync::mpsc::{
+        Receiver, SyncSender as Sender, TryRecvError, sync_channel as bounded,
+    };
+}
+
+/// Threads that this crate starts.
+pub(crate) mod thread {
+    #[cfg(shuttle)]
+    pub(crate) use shuttle::thread::{Builder, JoinHandle};
+    #[cfg(not(shuttle))]
+    pub(crate) use std::thread::{Builder, JoinHandle};
+}
+
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
-#[cfg(not(loom))]
+#[cfg(shuttle)]
+pub(crate) use shuttle::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicU64},
+};
+#[cfg(not(any(loom, shuttle)))]
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+#[cfg(not(shuttle))]
+pub(crate) use std::sync::{Mutex, MutexGuard};
 
 /// A place in the code whose memory ordering a proof rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +95,7 @@ pub(crate) const fn release(_: Site) -> Ordering {
 #[cfg(not(loom))]
 #[inline(always)]
 pub(crate) fn fence(_: Site) {
+    #[cfg(not(shuttle))]
     std::sync::atomic::fence(Ordering::SeqCst);
 }
 

@@ -13,7 +13,6 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use crossbeam::channel::{Receiver, Sender, TryRecvError};
 use downbeat_flow::{Input, STAGES_MAX, Unit};
 use downbeat_record::{Batch, Place, Record, Seq};
 use rtrb::Consumer;
@@ -26,6 +25,7 @@ use crate::node::Node;
 use crate::order::OrderBell;
 use crate::outgoing::Outgoing;
 use crate::requests::Requests;
+use crate::sync::channel::{Receiver, Sender, TryRecvError};
 
 /// Events that a worker applies before it lets others have the thread.
 pub(crate) const BUDGET: usize = 512;

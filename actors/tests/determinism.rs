@@ -1,4 +1,5 @@
 //! The result depends on the log alone: not on threads, shards, batch sizes, or who was faster.
+#![cfg(not(shuttle))]
 
 mod common;
 

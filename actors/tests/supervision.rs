@@ -1,4 +1,5 @@
 //! A crash stops one shard group, which comes back by itself; the others go on.
+#![cfg(not(shuttle))]
 
 mod common;
 

@@ -27,6 +27,8 @@ enum Task {
     Arrows,
     /// The models of the lock-free parts, and for each ordering in them a mutant that must fail
     Loom,
+    /// Flows on actors, on a scheduler that draws lots
+    Shuttle(models::ShuttleArgs),
     /// Count the instructions of the hot paths, and hold them against the baseline; needs valgrind
     Guard(guard::Args),
     /// Kill a writer at random moments, and hold its log against what it acknowledged
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::check(&root()).and_then(|findings| report("tidy", &findings)),
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
         Task::Loom => models::loom(&root()),
+        Task::Shuttle(args) => models::shuttle(&root(), &args),
         Task::Guard(args) => guard::run(&root(), &args),
         Task::Kill9(_) | Task::Powercut(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),

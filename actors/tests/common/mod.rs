@@ -2,7 +2,9 @@
 #![allow(dead_code, unreachable_pub)]
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
+#[cfg(not(shuttle))]
+use std::sync::{Condvar, Mutex};
 
 use downbeat_actors::{Actors, CommandRefused, Commands, Feeds, History, HistoryError, Ports, Settings};
 use downbeat_flow::{
@@ -12,6 +14,8 @@ use downbeat_record::{
     Batch, BatchNo, Checkpoint, ContractTable, Epoch, Event, Fields, Key, Record, Root, Seq, StageDigest,
     Stamp, Timestamp, rkyv,
 };
+#[cfg(shuttle)]
+use shuttle::sync::{Condvar, Mutex};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
 #[event(name = "test.Moved", version = 1)]
@@ -169,12 +173,18 @@ pub fn flow(recorder: Recorder) -> Flow {
 pub struct Rig {
     pub batches: Mutex<Vec<Arc<Batch>>>,
     pub commands: Mutex<Vec<(Fields, Vec<u8>)>>,
+    durable: Mutex<Seq>,
     woken: (Mutex<bool>, Condvar),
 }
 
 impl Rig {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { batches: Mutex::default(), commands: Mutex::default(), woken: Default::default() })
+        Arc::new(Self {
+            batches: Mutex::default(),
+            commands: Mutex::default(),
+            durable: Mutex::default(),
+            woken: Default::default(),
+        })
     }
 
     pub fn last(&self) -> Seq {
@@ -213,7 +223,7 @@ impl Rig {
         self.woken.1.notify_all();
     }
 
-    fn wait(&self) {
+    pub fn wait(&self) {
         let mut woken = self.woken.0.lock().unwrap();
         while !*woken {
             woken = self.woken.1.wait(woken).unwrap();
@@ -221,10 +231,17 @@ impl Rig {
         *woken = false;
     }
 
+    /// Everything in the log is durable; it was published before.
+    pub fn sync(&self, actors: &Actors) {
+        let last = self.last();
+        *self.durable.lock().unwrap() = last;
+        actors.durable(last);
+    }
+
     /// Serves the feeds until every stage and leaf has passed the end of the log.
     pub fn settle(&self, actors: &Actors, feeds: &mut Feeds) {
         let last = self.last();
-        actors.durable(last);
+        self.sync(actors);
         loop {
             feeds.arm(Some(Seq::ZERO));
             feeds.service();
@@ -255,7 +272,7 @@ pub struct RigHistory(pub Arc<Rig>);
 
 impl History for RigHistory {
     fn durable(&self) -> Seq {
-        self.0.last()
+        *self.0.durable.lock().unwrap()
     }
 
     fn read(
@@ -295,6 +312,7 @@ pub fn start(
     checkpoints: Vec<Checkpoint>,
 ) -> (Actors, Feeds) {
     let kinds = kinds(&flow);
+    *rig.durable.lock().unwrap() = rig.last();
     let ports = Ports {
         history: Arc::new(RigHistory(rig.clone())),
         commands: Arc::new(RigCommands(rig.clone())),
