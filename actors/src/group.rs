@@ -19,6 +19,7 @@ use rtrb::RingBuffer;
 
 use crate::board::Board;
 use crate::error::StartError;
+use crate::fate::Fate;
 use crate::faults::Faults;
 use crate::feeds::Feed;
 use crate::hops::Hops;
@@ -98,6 +99,7 @@ impl Blueprint {
             leaving.insert(*index, (lanes, self.routes_of(*index, &targets, &leaf_targets)));
         }
 
+        let fate = Arc::new(Fate::new(nodes.values().cloned()));
         let (live, all_live) = bounded(1);
         let (mut feeds, mut ways, mut actors) = (Vec::new(), Vec::new(), Vec::new());
         for index in members {
@@ -121,6 +123,7 @@ impl Blueprint {
                 catch_up: Some(receive),
                 live: Some(live.clone()),
                 feed,
+                fate: fate.clone(),
                 lanes: arriving.remove(&index).unwrap_or_default(),
                 out: Outgoing {
                     lanes,
@@ -238,7 +241,7 @@ impl CatchUp {
         let mut reached = self.position;
         history.read(self.position.next(), upto, &mut |batch| {
             reached = Seq(batch.next_seq().0 - 1);
-            // A worker that crashed takes nothing; the conductor knows, and this catch-up ends for nothing.
+            // Workers of a group of which one crashed take nothing; the conductor knows, and this ends for nothing.
             self.ways.iter().all(|(way, node)| {
                 let sent = way.send(batch.clone()).is_ok();
                 node.bell.ring();
@@ -249,7 +252,7 @@ impl CatchUp {
         Ok(())
     }
 
-    /// Lets the workers go live and waits until they have applied everything they were handed.
+    /// Lets the workers go live and waits until they have applied everything they were handed, or one has crashed.
     pub(crate) fn finish(self) {
         let Self { ways, live, .. } = self;
         for (way, node) in ways {

@@ -26,6 +26,7 @@ mod backlog;
 mod board;
 mod doorbell;
 mod error;
+mod fate;
 mod faults;
 mod feeds;
 mod group;

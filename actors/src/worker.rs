@@ -18,6 +18,7 @@ use downbeat_record::{Batch, Place, Record, Seq};
 use rtrb::Consumer;
 
 use crate::board::Board;
+use crate::fate::Fate;
 use crate::faults::Faults;
 use crate::hops::{Hops, is_sampled};
 use crate::lane::{LaneIn, value_bytes};
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     /// Dropped when the worker has caught up; who built it waits for that.
     pub(crate) live: Option<Sender<Infallible>>,
     pub(crate) feed: Consumer<Arc<Batch>>,
+    pub(crate) fate: Arc<Fate>,
     pub(crate) lanes: Vec<LaneIn>,
     pub(crate) out: Outgoing,
     pub(crate) board: Arc<Board>,
@@ -71,9 +73,20 @@ pub(crate) struct Worker {
     pub(crate) scans: bool,
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.fate.fall();
+    }
+}
+
 impl Worker {
     /// Does what can be done, up to a budget.
     pub(crate) fn pump(&mut self) -> Progress {
+        if self.fate.has_fallen() {
+            // Who built the group waits for these two; it will build it again.
+            (self.catch_up, self.live) = (None, None);
+            return Progress::Idle;
+        }
         self.requests.serve(&mut self.unit);
         self.out.flush(&self.node, &self.faults);
         let start = self.position;

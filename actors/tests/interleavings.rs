@@ -180,6 +180,24 @@ fn so_is_one_that_crashes_at_the_end_of_the_flow() {
     check(|| restart("echo"));
 }
 
+/// The group crashes again, which may be while it is rebuilt: then it is rebuilt once more.
+fn crash_upon_crash(stages: [&str; 2]) {
+    let (rig, recorder) = (Rig::new(), Recorder::default());
+    let (actors, mut feeds) = start(&rig, flow(recorder.clone()), settings(1), Vec::new());
+    feeds.publish(&rig.append(&events(0, 2, |_| "")));
+    rig.settle(&actors, &mut feeds);
+    stages.iter().for_each(|stage| actors.crash(stage));
+    feeds.publish(&rig.append(&events(2, 2, |_| "")));
+    rig.settle(&actors, &mut feeds);
+    expect_serial(&rig, &actors, &mut feeds, &recorder);
+}
+
+#[test]
+fn a_group_that_crashes_while_it_is_rebuilt_is_rebuilt_again() {
+    check(|| crash_upon_crash(["account", "account"]));
+    check(|| crash_upon_crash(["join", "account"]));
+}
+
 /// The flow is dropped while it works, and while a group is rebuilt.
 fn dropped_at_work() {
     let rig = Rig::new();
