@@ -5,7 +5,9 @@
 //! | `ci` | everything that has to pass before a change is merged, in `.ci/run` |
 //! | `tidy` | style rules that a machine can see ([`tidy`]) |
 //! | `arrows` | who may import whom, and what nobody may know ([`arrows`]) |
-//! | `loom` | the models of the lock-free parts ([`models`]) |
+//! | `loom` | the models of the lock-free parts, and their mutants ([`models`]) |
+//! | `shuttle` | flows on actors, on a scheduler that draws lots ([`models`]) |
+//! | `miri`, `sanitize` | what the tests do to memory ([`memory`]) |
 //! | `guard` | instructions per event of the hot paths, against a baseline ([`guard`]) |
 //! | `kill9` | a writer killed again and again, against an oracle outside of it ([`kill9`]) |
 //! | `powercut` | the power cut under a writer, on a disk that loses what was not flushed ([`powercut`]) |
@@ -20,6 +22,7 @@ pub mod crash;
 pub mod guard;
 pub mod kill9;
 pub mod loan;
+pub mod memory;
 pub mod models;
 pub mod pgo;
 pub mod powercut;

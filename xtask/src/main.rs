@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, ensure};
 use clap::{Parser, Subcommand};
-use xtask::{Finding, arrows, crash, guard, kill9, loan, models, pgo, powercut, root, tidy};
+use xtask::{Finding, arrows, crash, guard, kill9, loan, memory, models, pgo, powercut, root, tidy};
 
 #[derive(Parser)]
 #[command(name = "cargo xtask", about = "What developers of Downbeat run", max_term_width = 100)]
@@ -29,6 +29,10 @@ enum Task {
     Loom,
     /// Flows on actors, on a scheduler that draws lots
     Shuttle(models::ShuttleArgs),
+    /// The tests without system calls under Miri; needs a nightly toolchain
+    Miri,
+    /// Tests under a sanitizer
+    Sanitize(memory::SanitizeArgs),
     /// Count the instructions of the hot paths, and hold them against the baseline; needs valgrind
     Guard(guard::Args),
     /// Kill a writer at random moments, and hold its log against what it acknowledged
@@ -60,6 +64,8 @@ fn main() -> ExitCode {
         Task::Arrows => arrows::check(&root()).and_then(|findings| report("arrows", &findings)),
         Task::Loom => models::loom(&root()),
         Task::Shuttle(args) => models::shuttle(&root(), &args),
+        Task::Miri => memory::miri(&root()),
+        Task::Sanitize(args) => memory::sanitize(&root(), &args),
         Task::Guard(args) => guard::run(&root(), &args),
         Task::Kill9(_) | Task::Powercut(_) if cfg!(debug_assertions) => again_in_release(),
         Task::Kill9(args) => this_program().and_then(|program| kill9::run(&program, &args)),

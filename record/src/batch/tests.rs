@@ -37,7 +37,8 @@ fn fields() -> impl Strategy<Value = Fields> {
 type Pushed = (Fields, u64, Vec<u8>);
 
 fn events() -> impl Strategy<Value = Vec<Pushed>> {
-    vec((fields(), 1..1_000_000_u64, vec(any::<u8>(), 0..300)), 1..40)
+    let (events, bytes) = if cfg!(miri) { (5, 60) } else { (40, 300) };
+    vec((fields(), 1..1_000_000_u64, vec(any::<u8>(), 0..bytes)), 1..events)
 }
 
 fn sealed(events: &[Pushed]) -> Batch {
@@ -114,7 +115,7 @@ fn walk(bytes: &[u8]) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
 
     #[test]
     fn every_combination_of_fields_comes_out_as_it_went_in(events in events()) {
@@ -193,6 +194,7 @@ proptest! {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "checksums of tens of thousands of blocks")]
 fn every_single_bit_flip_is_found() {
     let events: Vec<Pushed> = (0..12)
         .map(|index| {

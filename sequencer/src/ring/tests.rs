@@ -71,12 +71,15 @@ fn an_entry_is_not_read_before_those_claimed_earlier() {
     assert_eq!(receive(&mut drain), Some((2, 8)));
 }
 
+/// Steps of one run against the model.
+const STEPS_MAX: usize = if cfg!(miri) { 20 } else { 300 };
+
 proptest! {
     /// Any lengths, any pauses of the consumer: entries come out as a queue would give them.
     #[test]
     fn the_ring_is_a_queue(
         cells in 2_usize..40,
-        steps in prop::collection::vec(prop_oneof![(0_usize..600).prop_map(Some), Just(None)], 1..300),
+        steps in prop::collection::vec(prop_oneof![(0_usize..600).prop_map(Some), Just(None)], 1..STEPS_MAX),
     ) {
         let (ring, mut drain) = Ring::new(cells * CELL);
         let mut model = std::collections::VecDeque::new();
@@ -104,7 +107,7 @@ proptest! {
 #[test]
 fn nothing_is_lost_or_torn_and_each_producer_keeps_its_order() {
     const PRODUCERS: u64 = 4;
-    const EACH: u64 = 200_000;
+    const EACH: u64 = if cfg!(miri) { 50 } else { 200_000 };
     let (ring, mut drain) = Ring::new(64 * CELL);
     thread::scope(|scope| {
         for producer in 0..PRODUCERS {

@@ -55,6 +55,7 @@ fn a_window_of_no_keys_remembers_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "fifty thousand insertions, and fewer would show nothing")]
 fn memory_grows_with_the_keys_and_stops_at_the_bound() {
     let mut window = window(10_000, u64::MAX);
     let empty = window.memory_bytes();
@@ -121,7 +122,7 @@ proptest! {
     fn the_window_answers_as_the_obvious_model(
         keys in 1_usize..20,
         age_ns in 0_u64..60,
-        inputs in prop::collection::vec((1_u128..40, 0_u64..3, 1_u64..12), 1..400),
+        inputs in prop::collection::vec((1_u128..40, 0_u64..3, 1_u64..12), 1..if cfg!(miri) { 30 } else { 400 }),
     ) {
         let bounds = Idempotency { keys, age_ns };
         let (mut window, mut model) = (IdempotencyWindow::new(bounds), Model { bounds, entries: VecDeque::new() });
@@ -141,7 +142,7 @@ proptest! {
 
     #[test]
     fn the_index_finds_what_is_in_it_whatever_collides(
-        steps in prop::collection::vec((0_u32..8, 0_u32..16, any::<bool>()), 1..200)
+        steps in prop::collection::vec((0_u32..8, 0_u32..16, any::<bool>()), 1..if cfg!(miri) { 10 } else { 200 })
     ) {
         let mut index = Index::for_entries(16);
         let mut held = std::collections::BTreeMap::new();
