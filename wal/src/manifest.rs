@@ -17,7 +17,7 @@ use downbeat_record::{AlignedBuf, BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::segment::{FORMAT_MAJOR, FORMAT_MINOR};
+use crate::segment::{FORMAT_MAJOR, FORMAT_MINOR, NUMBER_MAX};
 
 const MAGIC: [u8; 8] = *b"DBMANIF1";
 const LEN: usize = 128;
@@ -72,7 +72,12 @@ pub struct Manifest {
 pub(crate) enum Slot {
     Absent,
     Invalid,
-    Newer { major: u16, minor: u16 },
+    Newer {
+        major: u16,
+        minor: u16,
+    },
+    /// A checksum that holds over numbers that cannot be.
+    Impossible,
     Valid(Manifest),
 }
 
@@ -117,6 +122,17 @@ impl Slot {
         let rest_is_zero = block[LEN..BLOCK.min(block.len())].iter().all(|byte| *byte == 0);
         if !crc_holds || layout.oldest == U64::ZERO || layout.flags.get() & !CLOSED != 0 || !rest_is_zero {
             return Self::Invalid;
+        }
+        let numbers = [
+            layout.generation,
+            layout.epoch,
+            layout.oldest,
+            layout.newest,
+            layout.durable_batch_no,
+            layout.durable_seq,
+        ];
+        if numbers.iter().any(|number| number.get() > NUMBER_MAX) {
+            return Self::Impossible;
         }
         Self::Valid(Manifest {
             generation: layout.generation.get(),

@@ -36,6 +36,9 @@ pub const BYTES_ARE: &str = "downbeat format 1: \
     payloads rkyv 0.8 little_endian aligned pointer_width_32; events aligned 16; \
     batches DBB1 aligned 4096; checksum CRC32C; hash BLAKE3";
 
+/// A number above this one was counted up to by nobody; that there is room above it keeps sums of them from overflowing.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
 const HASH_BLAKE3: u8 = 1;
 const CHECKSUM_CRC32C: u8 = 1;
 const CRC_AT: usize = SEGMENT_HEADER_LEN - 4;
@@ -143,8 +146,8 @@ pub enum HeaderError {
     /// The payload encoding or alignment is another than this build's.
     #[error("the segment was written with other encoding settings (its fingerprint differs)")]
     Fingerprint,
-    /// The numbers cannot all be true.
-    #[error("the numbers in the segment header cannot be true together")]
+    /// The numbers of a segment header or a manifest cannot be true, though their checksum is.
+    #[error("the numbers in it cannot be true")]
     Numbers,
 }
 
@@ -228,7 +231,12 @@ impl SegmentHeader {
         }
         let zeros = [layout.segment_id, layout.epoch, layout.first_seq, layout.first_batch_no];
         let size = layout.segment_size.get();
-        if zeros.contains(&U64::ZERO) || size < 2 * BLOCK as u64 || !size.is_multiple_of(BLOCK as u64) {
+        let beyond = zeros.iter().any(|number| number.get() > NUMBER_MAX);
+        if zeros.contains(&U64::ZERO)
+            || beyond
+            || size < 2 * BLOCK as u64
+            || !size.is_multiple_of(BLOCK as u64)
+        {
             return Err(HeaderError::Numbers);
         }
         Ok(Self {

@@ -81,6 +81,10 @@ impl Survey {
                 Slot::Newer { major, minor } => {
                     return Err(ScanError::NewerFormat { path: storage.path(name), major, minor });
                 }
+                Slot::Impossible => {
+                    let source = HeaderError::Numbers;
+                    return Err(ScanError::OtherEncoding { path: storage.path(name), source });
+                }
                 Slot::Valid(slot) => {
                     if self.manifest.is_none_or(|other| other.generation < slot.generation) {
                         self.manifest = Some(slot);

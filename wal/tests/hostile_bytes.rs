@@ -41,6 +41,80 @@ fn check(memory: &Memory) -> (Option<usize>, usize) {
     (kept, read)
 }
 
+/// Offset and length of every number in a manifest slot, in a segment header and in a batch header.
+const MANIFEST: [(usize, usize); 10] =
+    [(8, 2), (10, 2), (12, 4), (16, 8), (40, 8), (48, 8), (56, 8), (64, 8), (72, 8), (80, 4)];
+const SEGMENT: [(usize, usize); 13] = [
+    (8, 2),
+    (10, 2),
+    (12, 4),
+    (16, 4),
+    (20, 4),
+    (40, 8),
+    (48, 8),
+    (56, 8),
+    (64, 8),
+    (72, 8),
+    (112, 8),
+    (120, 4),
+    (128, 8),
+];
+const BATCH: [(usize, usize); 11] =
+    [(4, 1), (5, 1), (6, 2), (8, 4), (16, 8), (24, 8), (32, 4), (36, 4), (40, 8), (48, 8), (56, 8)];
+
+/// Makes the checksum at the end of `bytes[..crc_at + 4]` true.
+fn reseal(bytes: &mut [u8], crc_at: usize) {
+    let crc = crc32c::crc32c(&bytes[..crc_at]);
+    bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn reseal_batch(header: &mut [u8]) {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..128]);
+    header[12..16].copy_from_slice(&crc.to_le_bytes());
+}
+
+/// Whoever can write a number can write its checksum. Each number in turn, at each edge, in each place.
+#[test]
+fn numbers_at_the_edge_under_true_checksums_are_answered() {
+    let edges = [0, 1, u64::MAX, u64::MAX - 1, 1 << 63, (1 << 63) - 1, u64::from(u32::MAX), 1 << 40];
+    let whole = log();
+    let last = (4096..256 << 10).step_by(4096);
+    let names = ["MANIFEST.0", "MANIFEST.1", "00000000000000000001.seg", "00000000000000000002.seg"];
+    for (name, edge) in names.into_iter().flat_map(|name| edges.map(|edge| (name, edge))) {
+        let manifest = name.starts_with('M');
+        let fields = if manifest { &MANIFEST[..] } else { &SEGMENT[..] };
+        for (at, len) in fields {
+            let memory = whole.copy();
+            let there = memory.tamper_if_there(name, |bytes| {
+                bytes[*at..at + len].copy_from_slice(&edge.to_le_bytes()[..*len]);
+                reseal(bytes, if manifest { 124 } else { 252 });
+            });
+            if there {
+                check(&memory);
+                // Without a second slot that would hold instead.
+                if manifest {
+                    let other = if name.ends_with('0') { "MANIFEST.1" } else { "MANIFEST.0" };
+                    memory.tamper_if_there(other, |bytes| bytes.fill(0));
+                    check(&memory);
+                }
+            }
+        }
+        for (at, len) in BATCH.iter().filter(|_| !manifest) {
+            for start in [4096, last.clone().nth(12 * 4).unwrap_or(4096)] {
+                let memory = whole.copy();
+                memory.tamper(name, |bytes| {
+                    let header = &mut bytes[start..start + 128];
+                    header[*at..at + len].copy_from_slice(&edge.to_le_bytes()[..*len]);
+                    if header[..4] == *b"DBB1" {
+                        reseal_batch(header);
+                    }
+                });
+                check(&memory);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
