@@ -308,7 +308,7 @@ fn decide(
         let name = names::segment(*id);
         let mut here = Behind::default();
         let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
-        here.look(storage.path(&name), window, from, salt, next)?;
+        here.look(storage.path(&name), window, from..segment.len, salt, next)?;
         ends_in_zeros &= *id != stop.segment || !here.dirty;
         behind.islands.append(&mut here.islands);
         behind.durable = behind.durable.max(here.durable);

@@ -4,6 +4,7 @@
 //! segment, and it is the one that comes next. A batch that is there but not chained to the one before is no
 //! accident of a disk, and an error of its own.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -162,7 +163,7 @@ pub(crate) struct Behind {
 }
 
 impl Behind {
-    /// Looks at every block of a file from `offset` on.
+    /// Looks at every block of a file from one place to its end.
     ///
     /// `salt` is that of the segment; when its header cannot be read, that of the first batch found stands in.
     /// The salt is what keeps a payload that looks like a batch from being taken for one.
@@ -170,10 +171,11 @@ impl Behind {
         &mut self,
         path: PathBuf,
         mut window: Window,
-        mut offset: u64,
+        place: Range<u64>,
         mut salt: Option<u32>,
         next: BatchNo,
     ) -> Result<(), ScanError> {
+        let mut offset = place.start;
         loop {
             let unreadable = |source| ScanError::Unreadable { path: path.clone(), offset, source };
             let bytes = window.at(offset, BLOCK).map_err(unreadable)?;
@@ -190,7 +192,10 @@ impl Behind {
                         self.durable = self.durable.max(header.durable());
                         let unreadable =
                             |source| ScanError::Unreadable { path: path.clone(), offset, source };
-                        let whole = window.at(offset, header.padded_len()).map_err(unreadable)?;
+                        // Memory is not taken on the word of a header: what does not fit into the file is not whole.
+                        let len = header.padded_len();
+                        let len = if offset + len as u64 <= place.end { len } else { BLOCK };
+                        let whole = window.at(offset, len).map_err(unreadable)?;
                         if WholeBatch::check(whole).is_ok() {
                             step = header.padded_len() as u64;
                             if header.batch_no() >= next {
