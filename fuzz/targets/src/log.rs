@@ -337,7 +337,7 @@ impl Edit {
             Self::Set { file, block, at, bytes, reseal } => {
                 let Some(name) = name(files, *file) else { return false };
                 let Some(content) = files.get_mut(&name) else { return false };
-                let start = usize::from(*block) * BLOCK;
+                let start = block_at(content, *block);
                 let from = start + usize::from(*at) % BLOCK;
                 for (place, byte) in content.iter_mut().skip(from).zip(&bytes.0) {
                     *place = *byte;
@@ -347,7 +347,7 @@ impl Edit {
             Self::Forge { file, block, field, number } => {
                 let Some(name) = name(files, *file) else { return false };
                 let Some(content) = files.get_mut(&name) else { return false };
-                let start = usize::from(*block) * BLOCK;
+                let start = block_at(content, *block);
                 let is_segment = names::parse_segment(&name).is_some();
                 let fields: &[(usize, usize)] = match (is_segment, start) {
                     (true, 0) => &SEGMENT_FIELDS,
@@ -383,7 +383,7 @@ impl Edit {
                     return false;
                 };
                 if let Some(content) = name(files, to.0).and_then(|name| files.get_mut(&name)) {
-                    let at = usize::from(to.1) * BLOCK;
+                    let at = block_at(content, to.1);
                     content.iter_mut().skip(at).zip(bytes).for_each(|(place, byte)| *place = byte);
                 }
                 false
@@ -437,8 +437,13 @@ impl Forged {
     }
 }
 
+/// Where the block of this number begins; counted round, so that every number is one of a block that is there.
+fn block_at(content: &[u8], number: u8) -> usize {
+    usize::from(number) % content.len().div_ceil(BLOCK).max(1) * BLOCK
+}
+
 fn blocks(content: &[u8], first: u8, count: u8) -> std::ops::Range<usize> {
-    let from = (usize::from(first) * BLOCK).min(content.len());
+    let from = block_at(content, first);
     from..(from + usize::from(count) * BLOCK).min(content.len())
 }
 
