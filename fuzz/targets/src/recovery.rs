@@ -153,18 +153,21 @@ fn damage(memory: &Memory, input: &Input, batches: &mut [Found]) -> Manifest {
     let mut left = Manifest::default();
     for (name, fate) in names::MANIFEST.iter().zip(input.manifest) {
         memory.tamper_if_there(name, |bytes| {
-            match fate {
+            if fate == Some(false) {
                 // Torn.
-                Some(false) => bytes[60] ^= 1,
-                Some(true) if canary() => bytes[64..72].fill(0),
-                _ => {}
+                bytes[60] ^= 1;
+                return;
             }
-            if fate != Some(false) && !bytes.is_empty() {
-                let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
-                let (generation, durable, closed) = (word(16), BatchNo(word(64)), bytes[80] == 1);
-                if generation > left.generation {
-                    left = Manifest { generation, durable, closed };
-                }
+            let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+            let (generation, durable, closed) = (word(16), BatchNo(word(64)), bytes[80] == 1);
+            if generation > left.generation {
+                left = Manifest { generation, durable, closed };
+            }
+            if canary() {
+                // The planted fault: the manifest forgets what was durable.
+                bytes[64..72].fill(0);
+                let crc = crc32c::crc32c(&bytes[..124]);
+                bytes[124..128].copy_from_slice(&crc.to_le_bytes());
             }
         });
     }
