@@ -165,7 +165,9 @@ impl Stream {
 /// A full disk is not waited for.
 fn room(log: &Log) -> Result<(), Trouble> {
     match log.ready() {
-        Err(full @ (NotReady::Full { .. } | NotReady::Poisoned(_))) => Err(full.into()),
+        Err(full @ (NotReady::Full { .. } | NotReady::Lost { .. } | NotReady::Poisoned(_))) => {
+            Err(full.into())
+        }
         _ => Ok(()),
     }
 }

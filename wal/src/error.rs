@@ -288,6 +288,14 @@ pub enum NotReady {
         /// Why.
         cause: Arc<io::Error>,
     },
+    /// There is no place for segments any more: the directory was removed, or its file system became read-only.
+    #[error("{}: the next segment cannot be made: {cause}; see what became of the directory, then open the log again", path.display())]
+    Lost {
+        /// The file that could not be made.
+        path: PathBuf,
+        /// Why.
+        cause: Arc<io::Error>,
+    },
     /// A write or a sync failed earlier.
     #[error(transparent)]
     Poisoned(Arc<Poison>),
@@ -296,7 +304,7 @@ pub enum NotReady {
 impl NotReady {
     /// True when waiting helps.
     pub fn is_temporary(&self) -> bool {
-        !matches!(self, Self::Poisoned(_))
+        !matches!(self, Self::Lost { .. } | Self::Poisoned(_))
     }
 }
 

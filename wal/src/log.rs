@@ -145,11 +145,14 @@ impl Log {
     }
 
     fn not_ready(&self, segment: SegmentId, failure: Option<pool::Failure>) -> NotReady {
+        let path = || self.storage.path(&names::segment(segment));
         match failure {
-            None => NotReady::Preparing { segment },
-            Some(pool::Failure { segment, cause }) => {
-                NotReady::Full { path: self.storage.path(&names::segment(segment)), cause }
+            Some(pool::Failure { cause, lost: true }) => NotReady::Lost { path: path(), cause },
+            Some(pool::Failure { cause, .. }) if !pool::is_lost(&cause) => {
+                NotReady::Full { path: path(), cause }
             }
+            // Nothing was tried yet, or what was is not believed before the second time.
+            _ => NotReady::Preparing { segment },
         }
     }
 

@@ -70,8 +70,10 @@ struct State {
 /// Why the last preparation did not succeed.
 #[derive(Clone)]
 pub(crate) struct Failure {
-    pub(crate) segment: SegmentId,
     pub(crate) cause: Arc<io::Error>,
+    /// There is no place for files any more. Said only of the second try in a row: once may have been a stranger who
+    /// removed one file.
+    pub(crate) lost: bool,
 }
 
 impl Pool {
@@ -215,7 +217,11 @@ impl Shared {
                 state.next = SegmentId(segment.0 + 1);
                 state.failure = None;
             }
-            Err(cause) => state.failure = Some(Failure { segment, cause: Arc::new(cause) }),
+            Err(cause) => {
+                let lost =
+                    state.failure.as_ref().is_some_and(|before| is_lost(&before.cause)) && is_lost(&cause);
+                state.failure = Some(Failure { cause: Arc::new(cause), lost });
+            }
         }
         drop(state);
         self.bell.ring();
@@ -268,6 +274,11 @@ impl Shared {
         }
         state.closing
     }
+}
+
+/// A directory that was removed, or a file system that takes no more writes: waiting does not bring them back.
+pub(crate) fn is_lost(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Writes until everything is written; says how much that was.
