@@ -14,8 +14,9 @@ use downbeat::Seq;
 use super::rng::Rng;
 use super::story::{Story, Told};
 
-/// A writer that says nothing for this long hangs.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// A writer that says nothing for this long hangs. It is waited for twice: the first time may have gone by while
+/// everything here was stopped.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How to start writers.
 #[derive(Clone, Debug)]
@@ -80,7 +81,7 @@ impl Start {
     pub(crate) fn finish(&self, story: &mut Story, rng: &mut Rng) -> anyhow::Result<()> {
         let mut writer = self.writer(story, Some(story.until()), rng, || 0)?;
         let ended = loop {
-            match writer.next_line(PATIENCE) {
+            match writer.next_line(PATIENCE).or_else(|_| writer.next_line(PATIENCE)) {
                 Ok(line) => drop(story.take(&line.text)?),
                 Err(_) if story.closed_at != Seq::ZERO => break writer.child.wait()?,
                 Err(RecvTimeoutError::Disconnected) => bail!("it ended by itself: {}", writer.child.wait()?),
@@ -109,7 +110,7 @@ impl Writer {
         let born = Instant::now();
         let mut opened = None;
         let mut dies_at = if from_birth { born + life } else { born + PATIENCE };
-        let mut loaded = from_birth;
+        let (mut loaded, mut again) = (from_birth, !from_birth);
         loop {
             match self.next_line(dies_at.saturating_duration_since(Instant::now())) {
                 Ok(line) => {
@@ -121,6 +122,9 @@ impl Writer {
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     bail!("the writer ended by itself: {}", self.child.wait()?)
+                }
+                Err(RecvTimeoutError::Timeout) if !loaded && again => {
+                    (again, dies_at) = (false, Instant::now() + PATIENCE);
                 }
                 Err(RecvTimeoutError::Timeout) => break,
             }
@@ -135,7 +139,7 @@ impl Writer {
                 opened.get_or_insert_with(|| born.elapsed());
             }
         }
-        ensure!(loaded, "the writer acknowledged nothing in {PATIENCE:?}");
+        ensure!(loaded, "the writer acknowledged nothing in twice {PATIENCE:?}");
         ensure!(status.code().is_none(), "the writer ended by itself: {status}");
         Ok(opened)
     }
