@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use downbeat_record::{Batch, BatchNo};
 use downbeat_wal::storage::{Access, Bell, Entry, EntryKind, File, Handle, Lock, Queue, Storage};
 use fastrand::Rng;
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::fault::{Fault, Injected, Odds};
 use platter::{Astray, EIO, Fate, Platter, SECTOR, Unsynced};
@@ -260,6 +260,16 @@ impl Disk {
         let mut bytes = vec![0; file.len];
         file.read(&mut bytes, 0).ok()?;
         Some(bytes)
+    }
+
+    /// The hash of every durable byte and name: two runs of a seed leave the same disk.
+    pub fn hash(&self) -> u64 {
+        let state = self.state();
+        let hash = |hash, (name, number): (&String, &u64)| {
+            let bytes = state.files.get(number).map(Platter::durable).unwrap_or_default();
+            xxh3_64_with_seed(bytes, xxh3_64_with_seed(name.as_bytes(), hash))
+        };
+        state.names.iter().fold(0, hash)
     }
 
     /// Changes durable bytes of a file.

@@ -342,12 +342,13 @@ impl World {
         let late = self.repaired || self.program.disk.injected().of(Fault::Lingering) > 0;
         note!(
             self.trace,
-            "{} open: row {} epoch {} last {} batch {}{}",
+            "{} open: row {} epoch {} last {} batch {} bytes {:016x}{}",
             self.program.disk.tick(),
             recovered.row,
             recovered.epoch,
             entries.len(),
             recovered.last_batch,
+            self.program.disk.hash(),
             if damaged { ", damaged" } else { "" }
         );
         self.counts.opens += 1;
@@ -440,7 +441,8 @@ impl World {
             hold!(false, Refusal, "a closed log is refused: {refusal:?}");
             return Ok(());
         };
-        note!(self.trace, "closed and open: row {} last {}", recovered.row, entries.len());
+        let bytes = self.program.disk.hash();
+        note!(self.trace, "closed and open: row {} last {} bytes {bytes:016x}", recovered.row, entries.len());
         let again = process.stages.digests();
         hold!(again == digests, Digests, "live {digests:?}, read again {again:?}");
         self.counts.events = entries.len() as u64;
