@@ -8,8 +8,6 @@ use std::panic;
 use common::corpus;
 use downbeat_fuzz_targets::{TARGETS, plant_canary};
 
-/// The inputs in the tree do not reach the planted fault of these; whether a run of the fuzzer does is not shown here.
-const NOT_REACHED: [&str; 5] = ["batch", "contracts", "scan", "recovery", "order"];
 
 #[test]
 fn a_target_finds_its_canary() {
@@ -22,5 +20,5 @@ fn a_target_finds_its_canary() {
     let blind: Vec<_> = blind.map(|target| target.name).collect();
     plant_canary(false);
     panic::set_hook(loud);
-    assert_eq!(blind, NOT_REACHED, "these find nothing");
+    assert!(blind.is_empty(), "these find nothing: {blind:?}");
 }

@@ -14,7 +14,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use downbeat_audit::{EventFilter, VerifyOptions, inspect, verify};
 use downbeat_fuzz_targets::{Edit, Edited, SmallLog, check_edited};
 
-const ROUNDS: u64 = 3_000;
+const ROUNDS: u64 = 10_000;
 const EDITS_MAX: u64 = 4;
 
 /// What the rounds came to.
