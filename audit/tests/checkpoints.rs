@@ -41,7 +41,7 @@ fn an_altered_event_shows_in_the_first_checkpoint_behind_it() {
     let (source, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     write(source.path(), 3_000, 1);
     let edit = |mut event: common::Loose| {
-        if event.seq == Seq(1_234) || (event.seq > Seq(1_234) && event.seq < Seq(1_240)) {
+        if (1_234..1_450).contains(&event.seq.0) && !event.fields.derived {
             // The key of the account: its balance is not where it should be.
             event.fields.key = Key(event.fields.key.0 + 100);
         }
