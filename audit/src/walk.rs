@@ -69,20 +69,17 @@ impl Walk {
         trust: Trust,
         verify_chain: bool,
     ) -> Result<Self, AuditError> {
-        let read = |from: Seq| Reader::open_with(dir, ReadOptions { from, trust, verify_chain });
         let failed = |source| AuditError::Log { intact: Seq::ZERO, source: Box::new(source) };
-        let first = read(from.unwrap_or(Seq(1)));
-        if let Err(error @ ReadError::NotFound { .. }) = first {
+        let options = ReadOptions { from: from.unwrap_or(Seq::ZERO), trust, verify_chain };
+        let reader = Reader::open_with(dir, options);
+        if let Err(error @ ReadError::NotFound { .. }) = reader {
             return Err(failed(error));
         }
         let directory = Directory::read(dir).map_err(|error| failed(error.into()))?;
-        let reader = match first {
-            Err(error @ ReadError::Retired { oldest, .. }) => match missing_beginning(&directory) {
-                Some(missing) => Err(missing.into()),
-                None if from.is_none() => read(oldest),
-                None => Err(error),
-            },
-            other => other,
+        let retired = matches!(reader, Err(ReadError::Retired { .. }));
+        let reader = match missing_beginning(&directory).filter(|_| retired || from.is_none()) {
+            Some(missing) => Err(missing.into()),
+            None => reader,
         };
         let reader = reader.map_err(failed)?;
         let segment = directory.oldest();
@@ -271,9 +268,10 @@ impl Walk {
     }
 }
 
-/// A log that does not begin with its first event was retired up to there, or has lost its beginning.
+/// A log of which later segments are there, and not the one it begins with, has lost its beginning.
 fn missing_beginning(directory: &Directory) -> Option<ScanError> {
     let oldest = directory.oldest();
+    directory.segments.keys().find(|id| **id > oldest && directory.header(**id).is_some())?;
     let path = directory.file(oldest);
     let first = directory.segments.keys().next().copied().unwrap_or(oldest);
     match directory.segments.get(&oldest) {

@@ -4,8 +4,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{segments, write};
-use downbeat::Seq;
+use common::{Channel, Moved, flow, options, segments, write};
+use downbeat::{Engine, Key, Seq};
 use downbeat_audit::{AuditError, Verdict, VerifyOptions, verify};
 
 fn verdict(dir: &Path) -> Result<Seq, Box<AuditError>> {
@@ -46,6 +46,45 @@ fn every_flipped_bit_is_found() {
         assert_ne!(error.verdict(), Verdict::Io, "byte {place}: {error}");
     }
     std::fs::write(&file, whole).unwrap();
+    verdict(dir.path()).unwrap();
+}
+
+/// A log that was opened twice begins twice. That its first segment should claim to begin later must not make the
+/// second one the beginning.
+#[test]
+fn a_segment_that_claims_to_begin_elsewhere_under_a_true_checksum_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        // Without checkpoints, which would not fit.
+        let mut options = options(dir.path());
+        options.actors.checkpoint_interval = u64::MAX;
+        let engine = Engine::open(options, flow(1)).unwrap();
+        for n in 0..50 {
+            let moved = Moved { cents: n, memo: String::new(), channel: Channel::Branch, tags: Vec::new() };
+            engine.submit(&moved).key(Key(1)).wait().unwrap();
+        }
+    }
+    for file in segments(dir.path()) {
+        let whole = std::fs::read(&file).unwrap();
+        if whole[..8] == [0; 8] {
+            continue;
+        }
+        // segment_id, epoch, first_seq, first_batch_no
+        for at in [40, 48, 64, 72] {
+            for value in [2_u64, 100, 1 << 29] {
+                let mut changed = whole.clone();
+                if changed[at..at + 8] == value.to_le_bytes() {
+                    continue;
+                }
+                changed[at..at + 8].copy_from_slice(&value.to_le_bytes());
+                let crc = crc32c::crc32c(&changed[..252]);
+                changed[252..256].copy_from_slice(&crc.to_le_bytes());
+                std::fs::write(&file, changed).unwrap();
+                assert!(verdict(dir.path()).is_err(), "{}: {value} at {at} holds", file.display());
+            }
+        }
+        std::fs::write(&file, whole).unwrap();
+    }
     verdict(dir.path()).unwrap();
 }
 

@@ -46,7 +46,8 @@ pub enum Trust {
 /// How a log is read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadOptions {
-    /// The first seq wanted; the batch that holds it is the first one given out.
+    /// The first seq wanted; the batch that holds it is the first one given out. [`Seq::ZERO`] is the beginning of the
+    /// oldest segment, whatever its header says: what checks a log does not let the log say where to begin.
     pub from: Seq,
     /// Which batches are given out.
     pub trust: Trust,
@@ -173,8 +174,9 @@ impl Reader {
         let oldest = survey.manifest.map_or(SegmentId(1), |manifest| manifest.oldest);
         let headers =
             || survey.segments.range(oldest..).filter_map(|(id, segment)| Some((id, segment.header()?)));
-        let first = headers().next().map(|(_, header)| header.first_seq);
-        if let Some(oldest) = first.filter(|oldest| *oldest > options.from.max(Seq(1))) {
+        // The log began with segment 1: that nothing is there before it needs no header to say so.
+        let first = headers().next().filter(|(id, _)| **id != SegmentId(1) && options.from != Seq::ZERO);
+        if let Some(oldest) = first.map(|(_, header)| header.first_seq).filter(|seq| *seq > options.from) {
             return Err(ReadError::Retired { from: options.from, oldest });
         }
         // The last segment that begins at or before the seq. Segments that a crash left over begin later than
@@ -182,7 +184,7 @@ impl Reader {
         let mut segment = oldest;
         let mut epoch = downbeat_record::Epoch(0);
         for (id, header) in headers() {
-            if header.epoch >= epoch && header.first_seq <= options.from.max(Seq(1)) {
+            if header.epoch >= epoch && header.first_seq <= options.from {
                 (segment, epoch) = (*id, header.epoch);
             }
         }
