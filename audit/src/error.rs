@@ -6,6 +6,7 @@ use downbeat_flow::Mismatch;
 use downbeat_record::{BatchNo, ContractError, DecodeError, Digest, Epoch, Seq, Shown, Timestamp};
 use downbeat_wal::ScanError;
 use downbeat_wal::reader::ReadError;
+use downbeat_wal::segment::HeaderError;
 
 /// What an error means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +67,9 @@ impl AuditError {
                 ReadError::NotFound { .. } => Verdict::Io,
                 ReadError::Retired { .. } | ReadError::SegmentGone { .. } => Verdict::Usage,
                 ReadError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => Verdict::Io,
+                ReadError::Scan(ScanError::OtherEncoding { source: HeaderError::Numbers, .. }) => {
+                    Verdict::DoesNotHold
+                }
                 ReadError::Scan(ScanError::NewerFormat { .. } | ScanError::OtherEncoding { .. }) => {
                     Verdict::Usage
                 }

@@ -12,11 +12,14 @@ use downbeat_record::{BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq};
 use downbeat_wal::ScanError;
 use downbeat_wal::manifest::Manifest;
 use downbeat_wal::names::MANIFEST;
+use downbeat_wal::segment::{FORMAT_MAJOR, HeaderError};
 
 const MAGIC: &[u8] = b"DBMANIF1";
 const LEN: usize = 128;
 const CRC_AT: usize = LEN - 4;
 const CLOSED: u32 = 1;
+/// `docs/format.md`: no number is above this one.
+const NUMBER_MAX: u64 = 1 << 62;
 
 /// Both slots of a manifest.
 #[derive(Debug, Default)]
@@ -42,8 +45,12 @@ impl Manifests {
                 Ok(_) => {}
             }
             match parse(&block) {
-                None => manifests.damaged.push(path),
-                Some(slot) => {
+                Slot::Damaged => manifests.damaged.push(path),
+                Slot::Newer { major, minor } => return Err(ScanError::NewerFormat { path, major, minor }),
+                Slot::Impossible => {
+                    return Err(ScanError::OtherEncoding { path, source: HeaderError::Numbers });
+                }
+                Slot::Holds(slot) => {
                     if manifests.newest.is_none_or(|other| other.generation < slot.generation) {
                         manifests.newest = Some(slot);
                     }
@@ -54,24 +61,48 @@ impl Manifests {
     }
 }
 
-fn parse(block: &[u8]) -> Option<Manifest> {
-    let (slot, rest) = block.split_at_checked(LEN)?;
-    let crc = u32::from_le_bytes(*slot[CRC_AT..].first_chunk()?);
-    let flags = u32::from_le_bytes(*slot[80..].first_chunk()?);
-    let holds = slot.starts_with(MAGIC)
-        && crc == crc32c::crc32c(&slot[..CRC_AT])
-        && flags & !CLOSED == 0
-        && rest.iter().all(|byte| *byte == 0);
-    let number = |at: usize| slot[at..].first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
-    let manifest = Manifest {
-        generation: number(16)?,
-        log_id: LogId(*slot[24..].first_chunk()?),
-        epoch: Epoch(number(40)?),
-        oldest: SegmentId(number(48)?),
-        newest: SegmentId(number(56)?),
-        durable: BatchNo(number(64)?),
-        durable_seq: Seq(number(72)?),
-        closed: flags & CLOSED != 0,
+enum Slot {
+    Damaged,
+    Newer {
+        major: u16,
+        minor: u16,
+    },
+    /// A checksum that holds over numbers that nobody counted up to.
+    Impossible,
+    Holds(Manifest),
+}
+
+fn parse(block: &[u8]) -> Slot {
+    let Some((slot, rest)) = block.split_at_checked(LEN).filter(|(slot, _)| slot.starts_with(MAGIC)) else {
+        return Slot::Damaged;
     };
-    (holds && manifest.oldest.0 != 0).then_some(manifest)
+    let short = |at: usize| u16::from_le_bytes([slot[at], slot[at + 1]]);
+    let word = |at: usize| u32::from(short(at)) | u32::from(short(at + 2)) << 16;
+    let number = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+    if short(8) > FORMAT_MAJOR {
+        return Slot::Newer { major: short(8), minor: short(10) };
+    }
+    let (flags, oldest) = (word(80), number(48));
+    let holds = word(CRC_AT) == crc32c::crc32c(&slot[..CRC_AT])
+        && flags & !CLOSED == 0
+        && oldest != 0
+        && rest.iter().all(|byte| *byte == 0);
+    if !holds {
+        return Slot::Damaged;
+    }
+    if [16, 40, 48, 56, 64, 72].into_iter().any(|at| number(at) > NUMBER_MAX) {
+        return Slot::Impossible;
+    }
+    let mut log_id = [0; 16];
+    log_id.copy_from_slice(&slot[24..40]);
+    Slot::Holds(Manifest {
+        generation: number(16),
+        log_id: LogId(log_id),
+        epoch: Epoch(number(40)),
+        oldest: SegmentId(oldest),
+        newest: SegmentId(number(56)),
+        durable: BatchNo(number(64)),
+        durable_seq: Seq(number(72)),
+        closed: flags & CLOSED != 0,
+    })
 }

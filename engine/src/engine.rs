@@ -11,6 +11,7 @@ use downbeat_flow::{Flow, Stage};
 use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
+use downbeat_wal::segment::HeaderError;
 use downbeat_wal::{Log, NotReady, OpenError, ScanError};
 
 use crate::driver::{Driver, Phase};
@@ -363,6 +364,7 @@ fn open_error(error: OpenError) -> Error {
         OpenError::Locked { .. } => ErrorKind::Locked,
         OpenError::Settings { .. } | OpenError::NotFound { .. } => ErrorKind::Invalid,
         OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => ErrorKind::Io,
+        OpenError::Scan(ScanError::OtherEncoding { source: HeaderError::Numbers, .. }) => ErrorKind::Corrupt,
         // Nothing is wrong with the log: this build does not read it.
         OpenError::Scan(ScanError::NewerFormat { .. } | ScanError::OtherEncoding { .. }) => {
             ErrorKind::Invalid

@@ -147,7 +147,9 @@ pub enum HeaderError {
     #[error("the segment was written with other encoding settings (its fingerprint differs)")]
     Fingerprint,
     /// The numbers of a segment header or a manifest cannot be true, though their checksum is.
-    #[error("the numbers in it cannot be true")]
+    #[error(
+        "the numbers in it cannot be true, though their checksum is: nobody counted up to them; restore the file from a copy"
+    )]
     Numbers,
 }
 

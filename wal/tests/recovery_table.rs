@@ -314,6 +314,22 @@ fn row_n_another_fingerprint_is_refused() {
 }
 
 #[test]
+fn row_n_numbers_that_nobody_counted_up_to_are_refused() {
+    // The epoch of a manifest and of a segment, under a checksum that holds.
+    for (file, at, crc_at) in [("MANIFEST.0", 40, 124), (FIRST, 48, 252)] {
+        let memory = log_of(1, 100);
+        memory.tamper(file, |bytes| {
+            bytes[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..crc_at]);
+            bytes[crc_at..crc_at + 4].copy_from_slice(&crc.to_le_bytes());
+        });
+        let error = refused(&memory);
+        assert_eq!(error.row(), Some(Row::N), "{file}: {error}");
+        assert!(error.to_string().contains("cannot be true"), "{error}");
+    }
+}
+
+#[test]
 fn row_o_a_link_is_not_followed() {
     let dir = temp();
     let options = options(dir.path(), BackendChoice::Blocking);

@@ -40,8 +40,8 @@ pub struct Edited {
     pub files: Files,
     /// Checksums were made true over bytes that no log wrote.
     pub forged: bool,
-    /// How many events opening it keeps; `None` when it is refused.
-    pub kept: Option<usize>,
+    /// How many events opening it keeps; or why it is refused.
+    pub kept: Result<usize, String>,
     /// How many events the batches that are left say to have been durable.
     pub promised: usize,
 }
@@ -60,7 +60,7 @@ pub fn check(edits: &[Edit]) -> Edited {
     Edited { files, forged, kept, promised }
 }
 
-fn answers(small: &SmallLog, changed: &Files, forged: bool, promised: usize) -> Option<usize> {
+fn answers(small: &SmallLog, changed: &Files, forged: bool, promised: usize) -> Result<usize, String> {
     let bytes: usize = changed.values().map(Vec::len).sum();
     let everything = read(&put(changed), Trust::Everything, bytes);
     let durable = read(&put(changed), Trust::Durable, bytes);
@@ -81,7 +81,7 @@ fn answers(small: &SmallLog, changed: &Files, forged: bool, promised: usize) -> 
                 changed.iter().all(|(name, bytes)| after[name] == *bytes),
                 "a refused log is not changed"
             );
-            return None;
+            return Err(text);
         }
     };
     if !forged {
@@ -93,7 +93,7 @@ fn answers(small: &SmallLog, changed: &Files, forged: bool, promised: usize) -> 
         let again = open(&memory, bytes).map_err(|error| error.to_string());
         assert_eq!(again.as_ref(), Ok(&kept), "opening twice keeps the same");
     }
-    Some(kept.len())
+    Ok(kept.len())
 }
 
 /// How many events the batches that are left say to have been durable.

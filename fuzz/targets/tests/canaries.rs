@@ -8,7 +8,6 @@ use std::panic;
 use common::corpus;
 use downbeat_fuzz_targets::{TARGETS, plant_canary};
 
-
 #[test]
 fn a_target_finds_its_canary() {
     let loud = panic::take_hook();

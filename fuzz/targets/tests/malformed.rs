@@ -61,11 +61,11 @@ fn edits(round: u64) -> Vec<Edit> {
 fn look(dir: &Path, edits: &[Edit], tally: &mut Tally) {
     let total = SmallLog::get().events.len();
     let edited = check_edited(edits);
-    match edited.kept {
+    match &edited.kept {
         _ if edited.forged => tally.forged += 1,
-        None => tally.refused += 1,
-        Some(kept) if kept == total => tally.whole += 1,
-        Some(_) => tally.cut += 1,
+        Err(_) => tally.refused += 1,
+        Ok(kept) if *kept == total => tally.whole += 1,
+        Ok(_) => tally.cut += 1,
     }
     put(dir, &edited.files);
     audited(dir, &edited, total);
@@ -77,7 +77,7 @@ fn audited(dir: &Path, edited: &Edited, total: usize) {
         Ok(verified) => {
             let events = verified.events as usize;
             assert!(edited.forged || range.contains(&events), "{events} events hold, of {range:?}");
-            assert!(edited.kept.is_some(), "what is refused for writing does not hold either");
+            assert!(edited.kept.is_ok(), "it holds, and is refused for writing: {:?}", edited.kept);
         }
         Err(error) => one_line(&error.to_string()),
     }
