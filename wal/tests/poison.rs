@@ -43,37 +43,6 @@ fn a_sync_that_fails_once_and_then_succeeds_never_acknowledges_again() {
 }
 
 #[test]
-fn failures_at_every_operation_lose_nothing_that_was_acknowledged() {
-    for step in [Step::Write, Step::Sync] {
-        for after in 0..40 {
-            let memory = Memory::new();
-            let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
-            memory.fail(Fault { step, after, times: 1, outcome: Outcome::Errno(EIO) });
-            let mut acknowledged = Seq(0);
-            for _ in 0..40 {
-                if log.ready().is_err() {
-                    break;
-                }
-                let mut batch = batch(log.next_seq(), 2, 3_000);
-                if log.append(&mut batch).is_err() {
-                    break;
-                }
-                match log.poll() {
-                    Ok(durable) => acknowledged = durable.seq,
-                    Err(_) => break,
-                }
-            }
-            drop(log);
-            memory.heal();
-            memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
-            let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
-            assert!(recovered.next_seq > acknowledged, "{step:?} {after}: {acknowledged} was acknowledged");
-            expect_events(&kept, recovered.next_seq.0 - 1, 3_000);
-        }
-    }
-}
-
-#[test]
 fn short_writes_and_interruptions_are_gone_on_with() {
     for outcome in [
         Outcome::Short(4096),

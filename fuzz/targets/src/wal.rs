@@ -147,7 +147,9 @@ impl World {
                 };
                 self.memory.fail(Fault { step, after: after.into(), times: times.into(), outcome });
             }
-            Action::Heal => self.memory.heal(),
+            Action::Heal => {
+                self.memory.heal();
+            }
             Action::Room(segments) => {
                 let room = |segments: u8| (u64::from(segments) % 16 + 2) * SEGMENT;
                 self.memory.set_capacity(segments.map(room));

@@ -44,16 +44,25 @@ pub struct Fault {
 }
 
 #[derive(Default)]
-pub(super) struct Faults(Vec<Fault>);
+pub(super) struct Faults {
+    planned: Vec<Fault>,
+    happened: u64,
+}
 
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push(fault);
+        self.planned.push(fault);
+    }
+
+    /// How many operations ended otherwise.
+    pub(super) fn happened(&self) -> u64 {
+        self.happened
     }
 
     /// Counts an operation; an error, a shorter length, or neither.
     pub(super) fn check(&mut self, step: Step, len: usize) -> io::Result<Option<usize>> {
-        let Some(fault) = self.0.iter_mut().find(|fault| fault.step == step && fault.times > 0) else {
+        let mut planned = self.planned.iter_mut();
+        let Some(fault) = planned.find(|fault| fault.step == step && fault.times > 0) else {
             return Ok(None);
         };
         if fault.after > 0 {
@@ -61,6 +70,7 @@ impl Faults {
             return Ok(None);
         }
         fault.times -= 1;
+        self.happened += 1;
         match fault.outcome {
             Outcome::Errno(errno) => Err(io::Error::from_raw_os_error(errno)),
             Outcome::Short(short) => Ok(Some(short.min(len))),
