@@ -4,7 +4,9 @@
 mod sample;
 
 use downbeat_record::json::{self, VALUES_PER_BYTE};
-use downbeat_record::shape::{EnumShape, Field, Members, PARTS_MAX, Scalar, StructShape, Variant};
+use downbeat_record::shape::{
+    EnumShape, Field, Members, NESTING_MAX, PARTS_MAX, Scalar, StructShape, Variant,
+};
 use downbeat_record::{DecodeError, Event, Shape, Shaped, Verified, encoded_here};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -101,6 +103,33 @@ fn numbers_that_are_too_many_are_refused_at_the_first_of_them() {
     });
     // 68,096 values for these bytes, and each field takes eight thousand.
     assert_eq!(outcomes.filter(|read| *read).count(), 8);
+}
+
+/// What a check goes over at once must hold for each of them.
+#[test]
+fn elements_in_place_are_refused_one_by_one() {
+    let array = |of, len| Shape::Array { of: Box::new(of), len };
+    let bytes = [0, 1, 2, 1];
+    let wrong = |what, offset| Err(DecodeError::Shape { what, offset });
+    assert_eq!(
+        decode(&array(Shape::Scalar(Scalar::Bool), 4), encoded_here(&bytes)),
+        wrong("a truth value", 2)
+    );
+    let surrogate = [b'a'.into(), 0xd800_u32].map(u32::to_le_bytes).concat();
+    assert_eq!(
+        decode(&array(Shape::Scalar(Scalar::Char), 2), encoded_here(&surrogate)),
+        wrong("a character", 4)
+    );
+
+    // No log has a field that reaches out of its struct.
+    let members =
+        Members::Positional(vec![Field { name: "0".to_owned(), offset: 2, shape: array(byte(), 4) }]);
+    let shape = Shape::Struct(StructShape { name: "S".to_owned(), size: 4, align: 1, members });
+    assert_eq!(decode(&shape, encoded_here(&bytes)), wrong("a value of its size", 4));
+
+    let nested = |levels| (0..levels).fold(byte(), |of, _| array(of, 1));
+    let read = (50..80).filter(|levels| decode(&nested(*levels), encoded_here(&[7])).is_ok()).count();
+    assert_eq!(read, NESTING_MAX - 50);
 }
 
 #[test]

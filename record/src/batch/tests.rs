@@ -217,6 +217,29 @@ fn every_single_bit_flip_is_found() {
 }
 
 #[test]
+fn times_that_do_not_increase_are_refused_at_the_event() {
+    let mut bytes =
+        sealed(&[(Fields::default(), 1, vec![1; 16]), (Fields::default(), 5, vec![2; 16])]).bytes().to_vec();
+    let (event, delta_at) = (BATCH_HEADER_LEN + EVENT_HEADER_LEN + ALIGN, 12);
+    for (index, offset, delta, good) in
+        [(1, event, 5_u32, true), (1, event, 1, true), (1, event, 0, false), (0, BATCH_HEADER_LEN, 1, false)]
+    {
+        let at = offset + delta_at;
+        let before = bytes[at..at + 4].to_vec();
+        bytes[at..at + 4].copy_from_slice(&delta.to_le_bytes());
+        fix_checksums(&mut bytes);
+        let found = WholeBatch::check(&bytes).map(|_| ());
+        assert_eq!(
+            found,
+            if good { Ok(()) } else { Err(BatchError::Event { index, offset }) },
+            "{index}: {delta}"
+        );
+        assert_eq!(walk(&bytes), good);
+        bytes[at..at + 4].copy_from_slice(&before);
+    }
+}
+
+#[test]
 fn shared_ids_cost_nothing_and_all_headers_at_most_a_twentieth() {
     let fields = Fields {
         kind: Kind(1),

@@ -72,6 +72,11 @@ mod tests {
         drop(first);
         let third = copy(&mut copies, 3, 3);
         assert_eq!(third.bytes().as_ptr().addr(), memory);
+        assert_eq!(
+            third.capacity(),
+            4 * BLOCK,
+            "an allocator may give the same place again, but not more of it"
+        );
         assert_eq!((second.bytes(), third.bytes()), (&bytes(4, 2)[..], &bytes(3, 3)[..]));
     }
 
