@@ -1,6 +1,8 @@
 //! The flow in parallel: starting it, asking it, mending it, stopping it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use downbeat_flow::{Flow, Kinds, Stage};
 use downbeat_record::{Key, LeafProgress, Seq};
@@ -8,8 +10,9 @@ use downbeat_record::{Key, LeafProgress, Seq};
 use crate::board::{Board, Sums};
 use crate::error::StartError;
 use crate::faults::{Fault, Faults};
-use crate::feeds::{Change, Feeds};
+use crate::feeds::{Change, Changes, Feeds};
 use crate::group::{Blueprint, CatchUp, Group, LeafPort};
+use crate::health::{Health, behind};
 use crate::hops::{HopLatency, Hops};
 use crate::host::{ActorCell, ActorId, Crash, Host};
 use crate::leaf::{LeafWorker, NewLanes, Watermark};
@@ -19,7 +22,7 @@ use crate::plan::Plan;
 use crate::ports::Ports;
 use crate::requests::Requests;
 use crate::settings::Settings;
-use crate::sync::channel::{Receiver, Sender, bounded};
+use crate::sync::channel::{Receiver, bounded};
 use crate::sync::thread::{Builder, JoinHandle};
 use crate::sync::{Mutex, MutexGuard};
 use crate::wait::Wait;
@@ -39,6 +42,8 @@ pub struct WorkerStatus {
     pub shard: u32,
     /// The last seq it has passed.
     pub cursor: Seq,
+    /// How it is.
+    pub health: Health,
 }
 
 struct Shared {
@@ -49,8 +54,9 @@ struct Shared {
     conductor: ActorCell,
     groups: Mutex<Vec<GroupState>>,
     durable: Arc<Watermark>,
-    changes: Sender<Change>,
+    changes: Arc<Changes>,
     leaf_names: Vec<Arc<str>>,
+    leaf_actors: Vec<ActorId>,
 }
 
 struct GroupState {
@@ -149,10 +155,9 @@ impl Actors {
             catch_ups.push(catch_up);
             groups.push(GroupState { group, crashes: 0 });
         }
-        for worker in leaf_workers {
-            leaf_host.spawn(worker, &conductor)?;
-        }
-        let (changes, to_feeds) = bounded(64);
+        let leaf_actors = leaf_workers.into_iter().map(|worker| leaf_host.spawn(worker, &conductor));
+        let leaf_actors = leaf_actors.map(|cell| Ok(cell?.get_id())).collect::<Result<_, StartError>>()?;
+        let changes = Arc::new(Changes::default());
         let shared = Arc::new(Shared {
             blueprint,
             hosts,
@@ -160,8 +165,9 @@ impl Actors {
             conductor,
             groups: Mutex::new(groups),
             durable,
-            changes,
+            changes: changes.clone(),
             leaf_names,
+            leaf_actors,
         });
         let mut all = CatchUp::join(catch_ups);
         all.read(&*ports.history, ports.recovered).map_err(StartError::History)?;
@@ -172,14 +178,17 @@ impl Actors {
         if let Some(fault) = faults.first() {
             return Err(fault.into());
         }
-        if let Ok((_, reason)) = crashed.try_recv() {
+        if let Ok((actor, reason)) = crashed.try_recv() {
+            if let Some(fault) = shared.leaf_fault(actor, &reason) {
+                return Err(fault.into());
+            }
             let stages = shared.blueprint.flow.name().to_owned();
             return Err(Fault::Group { group: 0, stages, times: 1, reason }.into());
         }
         let mending = shared.clone();
         let mender =
             Builder::new().name("downbeat-mender".to_owned()).spawn(move || mending.mend(&crashed))?;
-        let feeds = Feeds { feeds, changes: to_feeds, order, published: ports.recovered };
+        let feeds = Feeds { feeds, changes, order, published: ports.recovered };
         Ok((Self { shared, mender: Some(mender) }, feeds))
     }
 
@@ -228,21 +237,52 @@ impl Actors {
             .collect()
     }
 
-    /// Where every worker and every leaf stands.
-    pub fn status(&self) -> Vec<WorkerStatus> {
-        let blueprint = &self.shared.blueprint;
+    /// Where every worker and every leaf stands, and how it is; `published` is the last seq that was published, more than
+    /// `lag_max` events behind is far.
+    pub fn status(&self, published: Seq, lag_max: u64) -> Vec<WorkerStatus> {
+        let (blueprint, now) = (&self.shared.blueprint, Instant::now());
+        let health = |node: &Node, reach: Seq| node.pulse.health(behind(reach, node.cursor()), lag_max, now);
         let mut all = Vec::new();
-        for state in self.shared.groups().iter() {
-            for (index, node) in &state.group.nodes {
-                let place = &blueprint.plan.workers[*index];
-                let names: Vec<&str> =
-                    place.stages.iter().map(|id| &*blueprint.flow.stage(*id).name).collect();
-                all.push(WorkerStatus { name: names.join("+"), shard: place.shard, cursor: node.cursor() });
-            }
+        let groups = self.shared.groups();
+        let nodes: BTreeMap<usize, &Arc<Node>> = groups
+            .iter()
+            .flat_map(|state| state.group.nodes.iter().map(|(index, node)| (*index, node)))
+            .collect();
+        let passed = |workers: &[usize]| {
+            workers.iter().filter_map(|index| nodes.get(index)).map(|node| node.cursor()).min()
+        };
+        for (index, node) in &nodes {
+            let place = &blueprint.plan.workers[*index];
+            let names: Vec<&str> = place.stages.iter().map(|id| &*blueprint.flow.stage(*id).name).collect();
+            all.push(WorkerStatus {
+                name: names.join("+"),
+                shard: place.shard,
+                cursor: node.cursor(),
+                health: health(node, passed(&place.from).unwrap_or(published)),
+            });
         }
-        let leaves = self.leaf_progress().into_iter();
-        all.extend(leaves.map(|leaf| WorkerStatus { name: leaf.leaf, shard: 0, cursor: leaf.delivered }));
+        for (port, name) in blueprint.leaves.iter().zip(&self.shared.leaf_names) {
+            // What is not durable yet, it cannot deliver.
+            let reach = passed(&port.upstream).unwrap_or(published).min(self.shared.durable.get());
+            all.push(WorkerStatus {
+                name: name.to_string(),
+                shard: 0,
+                cursor: port.node.cursor(),
+                health: health(&port.node, reach),
+            });
+        }
         all
+    }
+
+    /// Notes who is at what, so that a later [`Actors::status`] can tell for how long.
+    pub fn look(&self) {
+        let now = Instant::now();
+        self.shared.each_node(|node| {
+            node.pulse.look(now);
+        });
+        for leaf in &self.shared.blueprint.leaves {
+            leaf.node.pulse.look(now);
+        }
     }
 
     /// How long values took from stage to stage, sampled since the start; `None` when none was measured.
@@ -297,7 +337,7 @@ impl Actors {
         let blueprint = &self.shared.blueprint;
         let named = |id: &downbeat_flow::StageId| &*blueprint.flow.stage(*id).name == stage;
         if let Some(index) = blueprint.plan.workers.iter().position(|place| place.stages.iter().any(named)) {
-            blueprint.requests[index].put(Box::new(|_| panic!("crashed on request")));
+            blueprint.requests[index].crash();
             self.shared.ring_worker(index);
         }
     }
@@ -341,12 +381,26 @@ impl Shared {
     /// Rebuilds the groups of actors that crash, until there is no conductor any more.
     fn mend(&self, crashes: &Receiver<Crash>) {
         while let Ok((actor, reason)) = crashes.recv() {
+            if let Some(fault) = self.leaf_fault(actor, &reason) {
+                self.blueprint.faults.note(fault);
+            }
             let Some(group) = self.group_of(actor) else { continue };
             if let Err(fault) = self.rebuild(group, reason) {
                 self.blueprint.faults.note(fault);
                 self.blueprint.order.wake();
             }
         }
+    }
+
+    /// What it means that this actor crashed, if it is a leaf: what it was at may have been done or not, so nothing is
+    /// built again that could do it twice.
+    fn leaf_fault(&self, actor: ActorId, reason: &str) -> Option<Fault> {
+        let index = self.leaf_actors.iter().position(|leaf| *leaf == actor)?;
+        self.blueprint.leaves[index].node.pulse.end();
+        Some(Fault::Leaf {
+            leaf: self.leaf_names[index].to_string(),
+            reason: format!("it panicked: {reason}"),
+        })
     }
 
     /// The group whose present incarnation holds the actor.
@@ -397,8 +451,8 @@ impl Shared {
     }
 
     fn change(&self, change: Change) {
-        // The sequencer thread takes changes whenever it is woken; it is gone only when everything stops.
-        let _ = self.changes.send(change);
+        // The sequencer thread takes changes whenever it is woken.
+        self.changes.put(change);
         self.blueprint.order.wake();
     }
 

@@ -24,7 +24,10 @@ impl Fate {
     pub(crate) fn fall(&self) {
         // Relaxed: the rings order it.
         if !self.fallen.swap(true, Ordering::Relaxed) {
-            self.nodes.iter().for_each(|node| node.bell.ring());
+            for node in &self.nodes {
+                node.pulse.end();
+                node.bell.ring();
+            }
         }
     }
 

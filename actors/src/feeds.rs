@@ -1,13 +1,14 @@
 //! The sequencer thread's side: hands every batch to every worker, and knows how far the slowest is.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use downbeat_record::{Batch, Seq};
 use rtrb::Producer;
 
 use crate::node::Node;
 use crate::order::OrderBell;
-use crate::sync::channel::{Receiver, Sender};
+use crate::sync::channel::Sender;
+use crate::sync::{AtomicBool, Mutex, Ordering};
 
 /// The way from the sequencer thread to one worker.
 pub(crate) struct Feed {
@@ -28,21 +29,61 @@ pub(crate) enum Change {
     Attach(Vec<Feed>, Sender<Seq>),
 }
 
+/// Changes on their way to the sequencer thread; at most two for each group. Who waits for the answer to one waits no
+/// longer than there are feeds: what is here when they go, or comes later, is dropped, and the answer with it. A
+/// channel keeps what nobody receives for as long as somebody could send.
+#[derive(Default)]
+pub(crate) struct Changes {
+    // Relaxed: what it stands for is behind the mutex.
+    any: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    waiting: Vec<Change>,
+    closed: bool,
+}
+
+impl Changes {
+    /// The caller wakes the sequencer thread.
+    pub(crate) fn put(&self, change: Change) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inner.closed {
+            inner.waiting.push(change);
+            self.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn take(&self) -> Vec<Change> {
+        if !self.any.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.any.store(false, Ordering::Relaxed);
+        std::mem::take(&mut inner.waiting)
+    }
+
+    fn close(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.closed = true;
+        inner.waiting.clear();
+    }
+}
+
 /// What the sequencer thread holds of the actors.
 pub struct Feeds {
     pub(crate) feeds: Vec<Feed>,
-    pub(crate) changes: Receiver<Change>,
+    pub(crate) changes: Arc<Changes>,
     pub(crate) order: Arc<OrderBell>,
     /// The last seq published.
     pub(crate) published: Seq,
 }
 
-/// What is left in a channel goes with its receiver; shuttle's keeps it as long as somebody could send, and with it
-/// the end of an answer that somebody waits for.
-#[cfg(shuttle)]
 impl Drop for Feeds {
     fn drop(&mut self) {
-        while self.changes.try_recv().is_ok() {}
+        self.changes.close();
     }
 }
 
@@ -86,7 +127,7 @@ impl Feeds {
 
     /// Takes in changes, and rings the workers that hold commands back because ingress was full.
     pub fn service(&mut self) {
-        while let Ok(change) = self.changes.try_recv() {
+        for change in self.changes.take() {
             match change {
                 Change::Detach(group) => self.feeds.retain(|feed| feed.group != group),
                 Change::Attach(feeds, answer) => {

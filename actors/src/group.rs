@@ -34,7 +34,7 @@ use crate::ports::{Commands, History, HistoryError};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::worker::Worker;
+use crate::worker::{BUDGET_AT_FIRST, Worker};
 
 /// Batches of the log that may be on their way to one worker.
 const CATCH_UP_BATCHES: usize = 8;
@@ -142,6 +142,8 @@ impl Blueprint {
                 last: place.to.is_empty(),
                 hops: self.hops.clone(),
                 values: Vec::with_capacity(64),
+                budget: BUDGET_AT_FIRST,
+                full: false,
             };
             // Shards go side by side; with fewer of them than threads, so do stages.
             let enough = self.plan.shards as usize >= hosts.len();

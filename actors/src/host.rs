@@ -69,7 +69,10 @@ impl<P: Pump> Actor for Pumping<P> {
     async fn handle(&self, _: ActorRef<Ring>, _: Ring, pump: &mut P) -> Result<(), ActorProcessingErr> {
         self.poller.resume();
         pump.node().bell.answer();
-        if pump.pump() == Progress::More {
+        pump.node().pulse.turn();
+        let progress = pump.pump();
+        pump.node().pulse.turn();
+        if progress == Progress::More {
             pump.node().bell.ring();
         }
         Ok(())

@@ -114,6 +114,7 @@ impl LeafWorker {
     #[cold]
     fn fail(&mut self, reason: String) {
         self.stopped = true;
+        self.node.pulse.end();
         self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason });
     }
 

@@ -30,6 +30,7 @@ mod fate;
 mod faults;
 mod feeds;
 mod group;
+mod health;
 #[cfg(not(shuttle))]
 #[doc(hidden)]
 pub mod hop;
@@ -65,6 +66,7 @@ pub use board::{Divergence, Sums, compare};
 pub use error::StartError;
 pub use faults::Fault;
 pub use feeds::Feeds;
+pub use health::{Health, STALLED_AFTER};
 pub use hops::HopLatency;
 pub use pin::pin;
 pub use ports::{CommandRefused, Commands, History, HistoryError, Ports};

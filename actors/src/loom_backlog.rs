@@ -55,10 +55,9 @@ struct World {
 fn world(door: &Door) -> World {
     let node = std::sync::Arc::new(Node::new());
     let order = std::sync::Arc::new(OrderBell::new(|| ()));
-    let (_, changes) = bounded(1);
     let (batches, _) = RingBuffer::new(1);
     let feed = Feed { batches, node: node.clone(), group: 0, source: true, floor: Seq::ZERO };
-    let feeds = Feeds { feeds: vec![feed], changes, order: order.clone(), published: Seq(1) };
+    let feeds = Feeds { feeds: vec![feed], changes: Arc::default(), order: order.clone(), published: Seq(1) };
     let out = Outgoing {
         lanes: Vec::new(),
         routes: Vec::new(),

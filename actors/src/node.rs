@@ -5,6 +5,7 @@ use downbeat_record::Seq;
 
 use crate::backlog::Backlog;
 use crate::doorbell::Doorbell;
+use crate::health::Pulse;
 use crate::hops::Departure;
 use crate::sync::{AtomicU64, Site, acquire, release};
 use crate::waiting::Waiting;
@@ -18,6 +19,8 @@ pub(crate) struct Node {
     pub(crate) backlog: Backlog,
     /// It stopped at the durable watermark.
     pub(crate) gated: Waiting,
+    /// What its health is told from.
+    pub(crate) pulse: Pulse,
     /// When it last applied an event whose hops are measured.
     pub(crate) departure: Departure,
 }
@@ -29,6 +32,7 @@ impl Node {
             bell: Doorbell::new(),
             backlog: Backlog::default(),
             gated: Waiting::default(),
+            pulse: Pulse::default(),
             departure: Departure::default(),
         }
     }

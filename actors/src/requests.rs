@@ -1,37 +1,58 @@
 //! Questions to a worker about its states, answered between two events.
+//!
+//! They outlive an incarnation: one that reads the log to catch up answers when it is live again, so nobody is told a
+//! state of the past.
 
 use std::collections::VecDeque;
 use std::sync::PoisonError;
 
 use downbeat_flow::Unit;
 
-use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 type Request = Box<dyn FnOnce(&mut Unit) + Send>;
 
 /// A mailbox for questions, bounded by the callers: each waits for its answer.
 #[derive(Default)]
 pub(crate) struct Requests {
+    // Relaxed, both of them: what `any` stands for is behind the mutex, and the ring of the worker's bell shows both.
     any: AtomicBool,
+    crashes: AtomicU64,
     waiting: Mutex<VecDeque<Request>>,
 }
 
 impl Requests {
     /// Puts a question; the caller rings the worker and waits.
     pub(crate) fn put(&self, request: Request) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).push_back(request);
-        self.any.store(true, Ordering::Release);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push_back(request);
+        self.any.store(true, Ordering::Relaxed);
     }
 
-    /// Answers what was asked.
+    /// Asks for a crash: of this incarnation, or, when one was asked for before, of the next.
+    pub(crate) fn crash(&self) {
+        self.crashes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Answers what was asked, if the worker is `live`.
     #[inline]
-    pub(crate) fn serve(&self, unit: &mut Unit) {
-        if !self.any.load(Ordering::Relaxed) || !self.any.swap(false, Ordering::AcqRel) {
-            return;
+    pub(crate) fn serve(&self, unit: &mut Unit, live: bool) {
+        if self.crashes.load(Ordering::Relaxed) > 0 {
+            self.crashes.fetch_sub(1, Ordering::Relaxed);
+            panic!("crashed on request");
         }
-        let requests = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for request in requests {
+        while live && self.any.load(Ordering::Relaxed) {
+            let Some(request) = self.next() else { return };
             request(unit);
         }
+    }
+
+    /// One at a time: when one of them panics, the next incarnation answers the others.
+    #[cold]
+    fn next(&self) -> Option<Request> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = waiting.pop_front();
+        self.any.store(!waiting.is_empty(), Ordering::Relaxed);
+        next
     }
 }

@@ -11,6 +11,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arrayvec::ArrayVec;
 use downbeat_flow::{Input, STAGES_MAX, Unit};
@@ -28,8 +29,12 @@ use crate::outgoing::Outgoing;
 use crate::requests::Requests;
 use crate::sync::channel::{Receiver, Sender, TryRecvError};
 
-/// Events that a worker applies before it lets others have the thread.
+/// Events that a worker applies at most before it lets others have the thread, and shows how far it is.
 pub(crate) const BUDGET: usize = 512;
+/// How long that may take; a slow stage gets fewer events a turn, down to one.
+const TURN: Duration = Duration::from_millis(1);
+/// Events of the first turns, of which nobody knows yet how long they take.
+pub(crate) const BUDGET_AT_FIRST: usize = 16;
 
 /// Whether a worker has more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +46,10 @@ pub(crate) enum Progress {
 enum Stop {
     End,
     Budget(Place),
+    /// For what is before it.
     Waiting(Place),
+    /// For room after it.
+    Crowded(Place),
 }
 
 /// The state of a worker actor.
@@ -69,6 +77,9 @@ pub(crate) struct Worker {
     pub(crate) last: bool,
     pub(crate) hops: Arc<Hops>,
     pub(crate) values: Vec<u128>,
+    /// Events of the next turn at most, and whether the last turn took as many as it might.
+    pub(crate) budget: usize,
+    pub(crate) full: bool,
     /// Whether events concern this worker of their own accord, or only when a token names them.
     pub(crate) scans: bool,
 }
@@ -87,10 +98,14 @@ impl Worker {
             (self.catch_up, self.live) = (None, None);
             return Progress::Idle;
         }
-        self.requests.serve(&mut self.unit);
+        let live = self.catch_up.is_none();
+        self.requests.serve(&mut self.unit, live);
         self.out.flush(&self.node, &self.faults);
         let start = self.position;
-        let mut budget = BUDGET;
+        let mut budget = self.budget;
+        let mut crowded = false;
+        // The clock is read where it costs nothing: for a second full turn in a row.
+        let begun = self.full.then(Instant::now);
         let progress = loop {
             let Some((batch, place)) = self.current.take().or_else(|| self.next_batch()) else {
                 break Progress::Idle;
@@ -107,12 +122,19 @@ impl Worker {
                     self.current = Some((batch, place));
                     break Progress::More;
                 }
-                Stop::Waiting(place) => {
+                Stop::Waiting(place) | Stop::Crowded(place) => {
+                    crowded = matches!(stop, Stop::Crowded(_));
                     self.current = Some((batch, place));
                     break Progress::Idle;
                 }
             }
         };
+        self.node.pulse.crowded(crowded);
+        // Time is no input of a schedule that is to be run again.
+        self.full = progress == Progress::More && !cfg!(shuttle);
+        if let Some(begun) = begun.filter(|_| self.full) {
+            self.budget = budget_after(self.budget, begun.elapsed());
+        }
         if self.position > start {
             // In this order: who sees the cursor sees whether commands are held back.
             self.out.flush(&self.node, &self.faults);
@@ -123,6 +145,10 @@ impl Worker {
         }
         self.lanes.iter().for_each(LaneIn::relieve);
         self.report_if_asked();
+        if !live && self.catch_up.is_none() {
+            // Who asked meanwhile rang an incarnation that could not answer.
+            self.requests.serve(&mut self.unit, true);
+        }
         progress
     }
 
@@ -163,8 +189,11 @@ impl Worker {
             if here.is_end() {
                 return Stop::End;
             }
-            if here.next_seq() > limit || !self.out.has_room() {
+            if here.next_seq() > limit {
                 return Stop::Waiting(here);
+            }
+            if !self.out.has_room() {
+                return Stop::Crowded(here);
             }
             if *budget == 0 {
                 return Stop::Budget(here);
@@ -192,7 +221,7 @@ impl Worker {
             match head.filter(|token| token.seq <= reach) {
                 Some(token) => {
                     if !self.out.has_room() {
-                        return Stop::Waiting(place);
+                        return Stop::Crowded(place);
                     }
                     if *budget == 0 {
                         return Stop::Budget(place);
@@ -264,5 +293,32 @@ impl Worker {
         {
             self.report(seq);
         }
+    }
+}
+
+/// How many events the next turn may take, when `budget` of them took this long.
+fn budget_after(budget: usize, took: Duration) -> usize {
+    if took <= TURN {
+        return (budget * 2).min(BUDGET);
+    }
+    let fit = budget as u128 * TURN.as_nanos() / took.as_nanos();
+    (fit as usize).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_of_a_slow_stage_is_short_and_of_a_fast_one_long() {
+        let turns = |per_event: Duration, turns: usize| {
+            (0..turns).fold(BUDGET_AT_FIRST, |budget, _| budget_after(budget, per_event * budget as u32))
+        };
+        assert_eq!(turns(Duration::from_nanos(100), 5), BUDGET);
+        assert_eq!(turns(Duration::from_millis(20), 1), 1);
+        assert_eq!(turns(Duration::from_micros(100), 4), 10);
+        let fast_again =
+            (0..9).fold(1, |budget, _| budget_after(budget, Duration::from_nanos(budget as u64)));
+        assert_eq!(fast_again, BUDGET);
     }
 }

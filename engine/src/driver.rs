@@ -25,6 +25,8 @@ use crate::shared::Shared;
 /// How long the thread sleeps at most: a bound on how late anything is noticed that nobody rings for, such as
 /// space on a full disk.
 const SLEEP_MAX: Duration = Duration::from_millis(50);
+/// How often it looks after the actors. An actor that is stuck fills the window, and then there is time for it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Everything the sequencer thread owns.
 pub(crate) struct Driver {
@@ -39,6 +41,8 @@ pub(crate) struct Driver {
     /// What the thread does when there is nothing to do, and since when there is nothing.
     pub(crate) wait: Wait,
     pub(crate) idle_since: Option<Instant>,
+    /// When it last looked after the actors.
+    pub(crate) looked_at: Option<Instant>,
     /// Writes in flight at most.
     pub(crate) depth: usize,
     /// Events by which the slowest cursor moves before a full window is looked at again.
@@ -282,6 +286,10 @@ impl Driver {
     /// Waits, and writes the heartbeat that an idle log is due.
     fn doze(&mut self) -> Result<(), Cause> {
         let now = Instant::now();
+        if self.looked_at.is_none_or(|before| now >= before + LOOK_EVERY) {
+            self.looked_at = Some(now);
+            self.actors.look();
+        }
         let timeout = match self.log.heartbeat_due() {
             Some(due) if due > now => SLEEP_MAX.min(due - now),
             Some(_) if self.log.ready().is_ok() => {

@@ -37,6 +37,8 @@ pub struct Engine {
     thread: Mutex<Option<JoinHandle<Result<(), Cause>>>>,
     opened: Opened,
     log: downbeat_wal::Options,
+    /// Events behind which a worker lags.
+    lag_max: u64,
 }
 
 /// What the thread that opened an engine hands to the one that asked.
@@ -48,7 +50,11 @@ struct Parts {
     wake: downbeat_wal::Bell,
     opened: Opened,
     log: downbeat_wal::Options,
+    lag_max: u64,
 }
+
+/// Who is behind by more than this part of the window lags.
+const LAG_PART: u64 = 4;
 
 /// What opening found.
 #[derive(Clone, Debug)]
@@ -98,8 +104,9 @@ impl Engine {
                 "the sequencer thread panicked while opening; see its message",
             ))
         })?;
-        let Parts { ingress, kinds, shared, actors, wake, opened, log } = parts;
-        Ok(Self { ingress, kinds, shared, actors, wake, thread: Mutex::new(Some(thread)), opened, log })
+        let Parts { ingress, kinds, shared, actors, wake, opened, log, lag_max } = parts;
+        let thread = Mutex::new(Some(thread));
+        Ok(Self { ingress, kinds, shared, actors, wake, thread, opened, log, lag_max })
     }
 
     /// Begins to submit an event; see [`Submission`] for how to go on.
@@ -179,9 +186,10 @@ impl Engine {
         self.shared.checkpoint()
     }
 
-    /// Where every worker and every leaf stands.
+    /// Where every worker and every leaf stands, and how it is. It asks none of them, so it answers whatever they do;
+    /// that one is stalled shows [`STALLED_AFTER`](crate::STALLED_AFTER) after the engine first saw it at a turn.
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        self.actors.status()
+        self.actors.status(self.shared.last(), self.lag_max)
     }
 
     /// How long values took from stage to stage on actors, sampled since the engine was opened; `None` when none
@@ -303,6 +311,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         batch_bytes_min: options.batch_bytes_min,
         wait: options.wait,
         idle_since: None,
+        looked_at: None,
         depth: log_options.depth,
         window_step: (options.order.window_events / 8).max(1),
         filled_at: last_seq,
@@ -327,7 +336,8 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         cut: recovered.cut,
         notices,
     };
-    Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, log: log_options }))
+    let lag_max = options.order.window_events / LAG_PART;
+    Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, log: log_options, lag_max }))
 }
 
 /// The front door for events that stages emit.

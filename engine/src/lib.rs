@@ -37,13 +37,14 @@ mod error;
 mod history;
 mod metrics;
 mod options;
+mod readers;
 mod recover;
 mod shared;
 mod submit;
 mod subscribe;
 mod tail;
 
-pub use downbeat_actors::{HopLatency, Wait, WorkerStatus};
+pub use downbeat_actors::{Health, HopLatency, STALLED_AFTER, Wait, WorkerStatus};
 pub use downbeat_flow::{
     Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, Rejected, Stage,
     State,
