@@ -7,6 +7,7 @@ use downbeat_record::{Checkpoint, Seq};
 use event_listener::{Event, EventListener, Listener};
 
 use crate::metrics::Counters;
+use crate::readers::Readers;
 use crate::tail::Tail;
 
 /// Why the engine takes nothing more.
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     last: AtomicU64,
     moved: Event,
     pub(crate) tail: Tail,
+    pub(crate) readers: Readers,
     pub(crate) counters: Counters,
     closing: AtomicBool,
     abandoned: AtomicBool,
@@ -32,6 +34,7 @@ impl Shared {
             last: AtomicU64::new(recovered.0),
             moved: Event::new(),
             tail: Tail::new(recovered),
+            readers: Readers::default(),
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),

@@ -4,23 +4,24 @@ use std::sync::Arc;
 
 use downbeat_record::rkyv::Archived;
 use downbeat_record::{Batch, BatchKind, DecodeError, Event, Place, Record, Seq};
-use downbeat_wal::reader::Reader;
 use event_listener::Listener;
 
 use crate::error::{Error, ErrorKind};
 use crate::history::reader;
+use crate::readers::ReaderId;
 use crate::shared::Shared;
 
 /// Every event from a seq on, in order, once each.
 ///
 /// It holds one batch and nothing of the engine's window: however slow it is, nobody waits for it. It reads the
-/// newest batches from memory and falls back to the log when it is behind them.
+/// newest batches from memory and falls back to the log when it is behind them. Subscriptions share the few readers of
+/// the log that are open at a time, so that ten thousand which have stopped reading hold neither files nor threads.
 pub struct Subscription {
     log: downbeat_wal::Options,
     shared: Arc<Shared>,
     next: Seq,
     current: Option<(Arc<Batch>, Place)>,
-    reader: Option<Reader>,
+    reader: ReaderId,
 }
 
 /// One event, held together with the batch it lies in.
@@ -34,7 +35,8 @@ pub struct Subscribed {
 impl Subscription {
     pub(crate) fn new(log: downbeat_wal::Options, shared: Arc<Shared>, from: Seq) -> Self {
         shared.tail.join();
-        Self { log, shared, next: from, current: None, reader: None }
+        let reader = shared.readers.id();
+        Self { log, shared, next: from, current: None, reader }
     }
 
     /// The seq of the event that comes next.
@@ -63,10 +65,7 @@ impl Subscription {
                 return Ok(None);
             }
             let batch = match self.shared.tail.batch_with(self.next) {
-                Some(batch) => {
-                    self.reader = None;
-                    batch
-                }
+                Some(batch) => batch,
                 None => self.read_log()?,
             };
             let place = batch.records().place();
@@ -121,13 +120,14 @@ impl Subscription {
     /// The batch that holds the next event, from the log.
     fn read_log(&mut self) -> Result<Arc<Batch>, Error> {
         let io = |error| Error::because(ErrorKind::Io, error);
-        let mut source = match self.reader.take() {
-            Some(reader) => reader,
-            None => reader(&self.log, self.next).map_err(io)?,
+        let mut source = match self.shared.readers.take(self.reader) {
+            // It stands elsewhere when the batches since came out of memory.
+            Some(reader) if reader.next_seq() == self.next => reader,
+            _ => reader(&self.log, self.next).map_err(io)?,
         };
         while let Some(located) = source.next_batch().map_err(io)? {
             if located.batch.kind() == BatchKind::Data && located.batch.next_seq() > self.next {
-                self.reader = Some(source);
+                self.shared.readers.put(self.reader, source);
                 return Ok(located.batch);
             }
         }
@@ -139,6 +139,7 @@ impl Subscription {
 impl Drop for Subscription {
     fn drop(&mut self) {
         self.shared.tail.leave();
+        self.shared.readers.take(self.reader);
     }
 }
 

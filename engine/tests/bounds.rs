@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Count, Gate, Moved, Notes, flow, options, reached, total};
+use common::{Count, Gate, Moved, Notes, flow, options, reached, resident_kib, total};
 use downbeat::{Engine, ErrorKind, Key, Seq};
 
 #[test]
@@ -60,10 +60,4 @@ impl Drop for OpenAtTheEnd {
     fn drop(&mut self) {
         self.0.open();
     }
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

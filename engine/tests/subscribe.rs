@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{Count, Moved, Notes, flow, open, options};
+use common::{Count, Moved, Notes, flow, open, options, resident_kib};
 use downbeat::{Engine, Key, Seq};
 
 #[test]
@@ -62,4 +62,47 @@ fn a_subscriber_that_stops_reading_holds_nobody_up_and_misses_nothing() {
         next = next.next();
     }
     assert_eq!(next, engine.last_seq().next());
+}
+
+#[test]
+fn ten_thousand_that_stop_reading_hold_neither_files_nor_threads_and_each_can_go_on() {
+    const MANY: usize = 10_000;
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let engine = open(dir.path());
+        for _ in 0..50 {
+            engine.submit(&Moved { cents: 1 }).key(Key(1)).wait().unwrap();
+        }
+        engine.close().unwrap();
+    }
+    let engine = open(dir.path());
+    let (files, threads, memory) = (count("fd"), count("task"), resident_kib());
+    let mut subscriptions: Vec<_> = (0..MANY).map(|_| engine.subscribe(Seq(1))).collect();
+    for events in &mut subscriptions {
+        // Out of the log: nothing is in memory yet.
+        assert_eq!(events.next_blocking().unwrap().map(|event| event.seq()), Some(Seq(1)));
+    }
+    let grown = [(count("fd"), files), (count("task"), threads), (resident_kib(), memory)]
+        .map(|(now, before)| now.saturating_sub(before));
+    // One batch each, and the readers that stay open.
+    let [files, threads, kib] = grown;
+    assert!(files < 100 && threads < 50 && kib < 200 << 10, "{grown:?} files, threads, KiB");
+
+    for n in 0..10_000 {
+        engine.submit(&Moved { cents: 1 }).key(Key(n % 3 + 1)).send().unwrap();
+    }
+    engine.close().unwrap();
+    for events in subscriptions.iter_mut().step_by(MANY / 20) {
+        let mut next = Seq(2);
+        while let Some(event) = events.next_blocking().unwrap() {
+            assert_eq!(event.seq(), next);
+            next = next.next();
+        }
+        assert_eq!(next, engine.last_seq().next());
+    }
+}
+
+/// How many of something this process has.
+fn count(what: &str) -> u64 {
+    std::fs::read_dir(format!("/proc/self/{what}")).unwrap().count() as u64
 }

@@ -137,3 +137,10 @@ pub fn reached(engine: &Engine) -> u64 {
         .fold_states::<Count, u64>("count", 0, |sum, _: Key, count| sum + count)
         .expect("the stage is there")
 }
+
+/// Memory of this process, in KiB.
+pub fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
