@@ -1,4 +1,4 @@
-//! A few rounds of kill -9, so that every test run has some. `cargo xtask kill9` runs fifty.
+//! A few rounds of kill -9, so that every test run has some. `cargo xtask kill9` runs more.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use xtask::kill9::{Args, rounds};
 #[test]
 fn a_killed_writer_loses_nothing_it_acknowledged_and_doubles_nothing() {
     let args = Args {
-        rounds: 4,
+        rounds: 20,
         logs: 1,
         seed: Some(1),
         load_ms_max: 120,
@@ -15,6 +15,6 @@ fn a_killed_writer_loses_nothing_it_acknowledged_and_doubles_nothing() {
         canary: true,
     };
     let report = rounds(Path::new(env!("CARGO_BIN_EXE_xtask")), &args).unwrap();
-    assert_eq!(report.kills(), 4);
+    assert_eq!(report.kills(), 20);
     assert!(report.acknowledged() > 0);
 }
