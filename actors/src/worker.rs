@@ -316,7 +316,7 @@ mod tests {
         };
         assert_eq!(turns(Duration::from_nanos(100), 5), BUDGET);
         assert_eq!(turns(Duration::from_millis(20), 1), 1);
-        assert_eq!(turns(Duration::from_micros(100), 4), 10);
+        assert!((10..=20).contains(&turns(Duration::from_micros(100), 4)));
         let fast_again =
             (0..9).fold(1, |budget, _| budget_after(budget, Duration::from_nanos(budget as u64)));
         assert_eq!(fast_again, BUDGET);
