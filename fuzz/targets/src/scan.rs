@@ -126,7 +126,8 @@ fn open(memory: &Memory, bytes: usize) -> Result<Vec<Vec<u8>>, OpenError> {
 fn read(memory: &Memory, trust: Trust, bytes: usize) -> Vec<Vec<u8>> {
     let mut events = Vec::new();
     within(2 * bytes + READER, || {
-        let options = ReadOptions { trust, ..ReadOptions::default() };
+        // The beginning, wherever it is: a forged manifest may say that the first segment was retired.
+        let options = ReadOptions { from: Seq::ZERO, trust, ..ReadOptions::default() };
         let Ok(mut reader) = Reader::on(Arc::new(memory.clone()), options) else { return };
         // An empty batch takes a block, so there cannot be more of them.
         for _ in 0..=bytes / BLOCK {
