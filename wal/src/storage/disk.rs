@@ -47,12 +47,8 @@ impl Disk {
     ///
     /// The system's; [`io::ErrorKind::NotFound`] when there is none and it may not be created.
     pub fn open(path: &Path, create: bool, queue: DiskQueue) -> io::Result<Self> {
-        if create && !path.exists() {
-            let mut builder = fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(path)?;
-            if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                fsync(openat(CWD, parent, DIRECTORY, Mode::empty())?)?;
-            }
+        if create {
+            make_durably(path)?;
         }
         let dir = openat(CWD, path, DIRECTORY, Mode::empty())?;
         let direct = direct_works(&dir);
@@ -88,6 +84,28 @@ fn direct_works(dir: &OwnedFd) -> bool {
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::ACCESS | Errno::ROFS | Errno::NOENT) => false,
         Err(_) => false,
     }
+}
+
+/// Makes the directory, and every name on the way to it that may be new durable: a log whose directory is gone after a
+/// power cut has lost everything it acknowledged.
+fn make_durably(path: &Path) -> io::Result<()> {
+    let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
+    let existing = path.ancestors().find(is_there);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for dir in path.ancestors().skip(1) {
+        let named = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+        let synced = openat(CWD, named, DIRECTORY, Mode::empty()).and_then(fsync);
+        match synced {
+            // It was there before. Whoever made it may have died before this, so its name is made durable again, if the
+            // directory above may be read at all.
+            Err(_) if existing == Some(path) => {}
+            synced => synced?,
+        }
+        if existing.is_some_and(|existing| dir == existing || path == existing) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 impl Storage for Disk {
