@@ -70,7 +70,7 @@ impl Walk {
         verify_chain: bool,
     ) -> Result<Self, AuditError> {
         let failed = |source| AuditError::Log { intact: Seq::ZERO, source: Box::new(source) };
-        let options = ReadOptions { from: from.unwrap_or(Seq::ZERO), trust, verify_chain };
+        let options = ReadOptions { from: from.unwrap_or(Seq::ZERO), trust, verify_chain, own: None };
         let reader = Reader::open_with(dir, options);
         if let Err(error @ ReadError::NotFound { .. }) = reader {
             return Err(failed(error));

@@ -287,7 +287,8 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let rung = wake.clone();
     order.doorbell().hang(move || rung.ring());
 
-    let shared = Shared::new(last_seq, recovery.checkpoints.last().cloned());
+    let own = (recovered.last_batch.next(), recovered.epoch);
+    let shared = Shared::new(last_seq, own, recovery.checkpoints.last().cloned());
     let ports = Ports {
         history: Arc::new(LogHistory::new(log_options.clone(), shared.clone())),
         commands: Arc::new(Derived(ingress.derived())),

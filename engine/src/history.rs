@@ -11,8 +11,9 @@ use crate::shared::Shared;
 
 /// Opens a reader on the log of this engine. It reads everything that is whole; how much of that is durable the
 /// engine knows better than the bytes do.
-pub(crate) fn reader(log: &Options, from: Seq) -> Result<Reader, ReadError> {
-    let options = ReadOptions { from, trust: Trust::Everything, verify_chain: false };
+pub(crate) fn reader(log: &Options, shared: &Shared, from: Seq) -> Result<Reader, ReadError> {
+    let own = Some(shared.own);
+    let options = ReadOptions { from, trust: Trust::Everything, verify_chain: false, own };
     match &log.backend {
         BackendChoice::Storage(storage) => Reader::on(Arc::clone(storage), options),
         _ => Reader::open_with(&log.dir, options),
@@ -48,7 +49,7 @@ impl History for LogHistory {
         if !self.shared.wait_durable(upto) {
             return Err(format!("the engine stopped before seq {upto} was durable").into());
         }
-        let mut reader = reader(&self.log, from)?;
+        let mut reader = reader(&self.log, &self.shared, from)?;
         let mut next = from;
         while next <= upto {
             let Some(located) = reader.next_batch()? else {

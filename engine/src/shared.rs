@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use downbeat_record::{Checkpoint, Seq};
+use downbeat_record::{BatchNo, Checkpoint, Epoch, Seq};
 use event_listener::{Event, EventListener, Listener};
 
 use crate::metrics::Counters;
@@ -18,6 +18,8 @@ pub(crate) struct Shared {
     durable: AtomicU64,
     last: AtomicU64,
     moved: Event,
+    /// The first batch that this engine writes, and its epoch.
+    pub(crate) own: (BatchNo, Epoch),
     pub(crate) tail: Tail,
     pub(crate) readers: Readers,
     pub(crate) counters: Counters,
@@ -28,8 +30,9 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(recovered: Seq, checkpoint: Option<Checkpoint>) -> Arc<Self> {
+    pub(crate) fn new(recovered: Seq, own: (BatchNo, Epoch), checkpoint: Option<Checkpoint>) -> Arc<Self> {
         Arc::new(Self {
+            own,
             durable: AtomicU64::new(recovered.0),
             last: AtomicU64::new(recovered.0),
             moved: Event::new(),

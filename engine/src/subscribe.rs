@@ -123,7 +123,7 @@ impl Subscription {
         let mut source = match self.shared.readers.take(self.reader) {
             // It stands elsewhere when the batches since came out of memory.
             Some(reader) if reader.next_seq() == self.next => reader,
-            _ => reader(&self.log, self.next).map_err(io)?,
+            _ => reader(&self.log, &self.shared, self.next).map_err(io)?,
         };
         while let Some(located) = source.next_batch().map_err(io)? {
             if located.batch.kind() == BatchKind::Data && located.batch.next_seq() > self.next {

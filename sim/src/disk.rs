@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use downbeat_record::{Batch, BatchNo};
+use downbeat_wal::names;
 use downbeat_wal::storage::{Access, Bell, Entry, EntryKind, File, Handle, Lock, Queue, Storage};
 use fastrand::Rng;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -207,9 +208,20 @@ impl Disk {
         self.state().files.values().any(Platter::is_damaged)
     }
 
+    /// True when the device did what no crash explains, to the manifest also before the log was opened last: a slot
+    /// that lies does no harm as long as the other one and the segments say it all.
+    pub fn was_damaged(&self) -> bool {
+        self.state().files.values().any(|file| file.is_damaged() || file.is_other())
+    }
+
     /// A log was opened on what is there: from here on that is the truth, and a copy from before is not.
     pub fn accept(&self) {
-        self.state().files.values_mut().for_each(Platter::accept);
+        let mut state = self.state();
+        let manifests: Vec<u64> =
+            names::MANIFEST.iter().filter_map(|name| state.names.get(*name).copied()).collect();
+        for (number, file) in &mut state.files {
+            if manifests.contains(number) { file.accept_for_now() } else { file.accept() }
+        }
     }
 
     /// Restores everything from a copy.

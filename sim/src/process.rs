@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use downbeat_flow::{Flow, Kinds, Ledger as Commands, Rejected};
 use downbeat_record::{
-    BatchKind, Checkpoint, ContractTable, Event, Kind, Record, SegmentId, Seq, Timestamp, WholeBatch,
+    BatchKind, BatchNo, Checkpoint, ContractTable, Epoch, Event, Kind, Record, SegmentId, Seq, Timestamp,
+    WholeBatch,
 };
 use downbeat_sequencer::{
     Cause, Clock, Idempotency, IdempotencyWindow, Ingress, ManualClock, Sequencer, Settings, Start, Stop,
@@ -56,6 +57,8 @@ pub(crate) struct Process {
     /// The contract table, until it is in the log.
     undeclared: Option<Vec<u8>>,
     durable: Seq,
+    /// The first batch that it writes, and its epoch.
+    own: (BatchNo, Epoch),
     checkpointed: Seq,
     refusing: bool,
     quiet: u32,
@@ -166,6 +169,7 @@ impl Program {
             batch_bytes_min: self.plan.batch_bytes_min,
             undeclared,
             durable: seen,
+            own: (recovered.last_batch.next(), recovered.epoch),
             checkpointed,
             refusing: false,
             quiet: 0,
@@ -178,7 +182,7 @@ impl Program {
 impl Program {
     /// What a reader sees of the log, whoever writes it.
     pub(crate) fn read(&self, trust: Trust) -> Result<Vec<Entry>, String> {
-        let options = ReadOptions { from: Seq(1), trust, verify_chain: true };
+        let options = ReadOptions { from: Seq(1), trust, verify_chain: true, own: None };
         let mut reader =
             Reader::on(Arc::new(self.disk.clone()), options).map_err(|error| error.to_string())?;
         let mut entries = Vec::new();
@@ -439,7 +443,8 @@ impl Process {
 
     /// Rebuilds crashed stages from the log; true when that is done.
     pub(crate) fn mend(&mut self) -> Result<bool, Violation> {
-        let options = ReadOptions { from: Seq(1), trust: Trust::Everything, verify_chain: true };
+        let own = Some(self.own);
+        let options = ReadOptions { from: Seq(1), trust: Trust::Everything, verify_chain: true, own };
         let disk = Arc::new(self.disk.clone());
         let mended = self.stages.mend(self.durable, || Reader::on(disk, options).ok());
         if mended == Ok(true) {

@@ -179,6 +179,9 @@ impl Truth {
         lost_is_explained: bool,
         late_writes: bool,
     ) -> Result<bool, Violation> {
+        if lost_is_explained && self.came_back(&entries).is_some() {
+            return Ok(false);
+        }
         let common = self.check_prefix(&entries, late_writes)?;
         self.check_keys(&entries)?;
         let last = Seq(entries.len() as u64);
@@ -209,12 +212,7 @@ impl Truth {
         let Some(at) = differs else { return Ok(entries.len()) };
         // A write of a killed process may land after the next process has cut it. As long as nothing of that
         // one is durable, the log may go on either way: nobody relies on the cut.
-        let tail = |(base, tail): &(usize, Vec<Entry>)| {
-            *base <= at
-                && entries[*base..].iter().zip(tail).all(|(found, known)| found == known)
-                && entries.len() <= base + tail.len()
-        };
-        if late_writes && !self.settled && self.cut.iter().any(tail) {
+        if late_writes && !self.settled && self.came_back(entries) == Some(at) {
             return Ok(at);
         }
         let cut = self.cut.iter().any(|(base, tail)| {
@@ -224,6 +222,17 @@ impl Truth {
         let (found, known) = (&entries[at], self.sequenced.get(at));
         let what = format!("at {seq} {found:?} {came}, sequenced was {known:?}");
         Err(Violation { invariant: Invariant::Prefix, what })
+    }
+
+    /// Where the events go on as something that was cut did, if they do and end with it.
+    fn came_back(&self, entries: &[Entry]) -> Option<usize> {
+        let at = (0..entries.len()).find(|index| entries.get(*index) != self.sequenced.get(*index))?;
+        let tail = |(base, tail): &(usize, Vec<Entry>)| {
+            *base <= at
+                && entries[*base..].iter().zip(tail).all(|(found, known)| found == known)
+                && entries.len() <= base + tail.len()
+        };
+        self.cut.iter().any(tail).then_some(at)
     }
 
     fn check_keys(&self, entries: &[Entry]) -> Result<(), Violation> {

@@ -10,7 +10,7 @@
 
 use std::collections::BTreeSet;
 
-use downbeat_record::{IdempotencyKey, Seq, Timestamp};
+use downbeat_record::{BatchNo, IdempotencyKey, Seq, Timestamp};
 use downbeat_wal::{OpenError, ScanError, Trust};
 use fastrand::Rng;
 
@@ -47,6 +47,8 @@ pub(crate) struct World {
     slow: Option<(usize, u64)>,
     /// A copy was put back: like a late write, it can bring what an open has cut and nobody relies on.
     repaired: bool,
+    /// What was damaged, and what the platter said, before opens that ended with a power cut.
+    interrupted: (bool, BatchNo),
     pub(crate) counts: Counts,
 }
 
@@ -105,6 +107,7 @@ impl World {
             frozen_until: 0,
             slow: None,
             repaired: false,
+            interrupted: Default::default(),
             counts: Counts::default(),
         }
     }
@@ -320,10 +323,14 @@ impl World {
         }
         let tick = self.program.disk.tick();
         let word = self.program.disk.durable_by_word();
+        let damaged = self.program.disk.is_damaged();
         let opened = self.program.open()?;
         if !self.program.disk.has_power() {
             note!(self.trace, "{tick} the power goes while the log is opened");
             drop(opened);
+            // It may have removed what was damaged, and what would have told.
+            let (before, told) = self.interrupted;
+            self.interrupted = (before || damaged, told.max(word));
             self.end_process();
             return Ok(Next::Go);
         }
@@ -333,10 +340,11 @@ impl World {
         }
     }
 
-    fn take_over(&mut self, opened: Opened, word: downbeat_record::BatchNo) -> Result<Next, Violation> {
+    fn take_over(&mut self, opened: Opened, word: BatchNo) -> Result<Next, Violation> {
         let Opened { process, entries, recovered } = opened;
         let entries = self.program.tamper(entries, &self.truth);
-        let damaged = self.program.disk.is_damaged();
+        let (damaged_before, told) = std::mem::take(&mut self.interrupted);
+        let (damaged, word) = (self.program.disk.is_damaged() || damaged_before, word.max(told));
         // What the platter says in more than one place cannot be lost silently.
         let unsaid = damaged && word < recovered.last_batch.next();
         let late = self.repaired || self.program.disk.injected().of(Fault::Lingering) > 0;
@@ -368,7 +376,7 @@ impl World {
         let tick = self.program.disk.tick();
         note!(self.trace, "{tick} refused: {refusal}");
         let disk = &self.program.disk;
-        let (damaged, errors) = (disk.is_damaged(), disk.gave_errors());
+        let (damaged, errors) = (disk.was_damaged() || self.interrupted.0, disk.gave_errors());
         let explained = match refusal {
             OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => errors,
             OpenError::Scan(_) => damaged,

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use downbeat_record::{Batch, BatchKind, BatchNo, LogId, Root, SegmentId, Seq, Shown};
+use downbeat_record::{Batch, BatchKind, BatchNo, Epoch, LogId, Root, SegmentId, Seq, Shown};
 
 use crate::error::{Damage, ScanError};
 use crate::manifest::Manifest;
@@ -53,11 +53,14 @@ pub struct ReadOptions {
     pub trust: Trust,
     /// Checks that every batch is chained to the one before. Without it only checksums are checked.
     pub verify_chain: bool,
+    /// Who has the log open knows which batches are its own: from which one on, and of which epoch. What an earlier
+    /// writer left under such a number was cut, and only a segment header that is damaged lets it be found.
+    pub own: Option<(BatchNo, Epoch)>,
 }
 
 impl Default for ReadOptions {
     fn default() -> Self {
-        Self { from: Seq(1), trust: Trust::Durable, verify_chain: true }
+        Self { from: Seq(1), trust: Trust::Durable, verify_chain: true, own: None }
     }
 }
 
@@ -268,6 +271,18 @@ impl Reader {
             };
             match found {
                 Found::Batch(whole, root) => {
+                    let (batch_no, epoch) = (self.chain.next_batch, whole.header().epoch());
+                    if self.options.own.is_some_and(|(from, own)| batch_no >= from && epoch != own) {
+                        return Err(ReadError::Scan(ScanError::Damaged {
+                            path: open.path.to_path_buf(),
+                            offset: open.scan.offset,
+                            batch: batch_no,
+                            first_seq: self.chain.next_seq,
+                            resumes: None,
+                            durable: self.durable.max(batch_no),
+                            reason: Damage::Misdirected { found: batch_no, epoch },
+                        }));
+                    }
                     let batch = self.copies.copy(&whole);
                     if !self.is_trusted(self.chain.next_batch)? {
                         return Ok(None);

@@ -142,3 +142,45 @@ fn where_there_is_no_log_there_is_nothing_to_read() {
     assert!(matches!(Reader::open(dir.path()), Err(ReadError::NotFound { .. })));
     assert!(matches!(Reader::open(dir.path().join("none")), Err(ReadError::NotFound { .. })));
 }
+
+/// What was in flight at a kill lands late, behind the place where the next writer went on; and the header that says so is lost.
+#[test]
+fn who_has_the_log_open_is_not_given_what_an_earlier_writer_left() {
+    const FIRST: &str = "00000000000000000001.seg";
+    const SECOND: &str = "00000000000000000002.seg";
+    let before = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&before)).unwrap();
+    for _ in 0..3 {
+        append(&mut log, 3, 100);
+    }
+    log.drain().unwrap();
+    let memory = before.copy();
+    append(&mut log, 3, 100);
+    log.drain().unwrap();
+    let late = before.bytes(FIRST).unwrap();
+
+    let options = memory_options(&memory);
+    let (mut log, recovered, _) = open(&options).unwrap();
+    append(&mut log, 1, 200);
+    log.drain().unwrap();
+    memory.tamper(FIRST, |bytes| bytes.copy_from_slice(&late));
+    memory.tamper(SECOND, |bytes| bytes[..BLOCK].fill(0));
+
+    let everything = ReadOptions { trust: Trust::Everything, ..Default::default() };
+    assert_eq!(
+        seqs(&mut reader(&options, everything).unwrap()),
+        (1..=12).collect::<Vec<_>>(),
+        "as it lies there"
+    );
+    let own = Some((recovered.last_batch.next(), recovered.epoch));
+    let mut reader = reader(&options, ReadOptions { own, ..everything }).unwrap();
+    let read: Vec<_> = reader.batches().collect();
+    assert_eq!(read.iter().filter(|located| located.is_ok()).count(), 3);
+    match read.last() {
+        Some(Err(ReadError::Scan(ScanError::Damaged { batch, reason, .. }))) => {
+            assert_eq!(*batch, recovered.last_batch.next());
+            assert!(reason.to_string().contains("of epoch 1"), "{reason}");
+        }
+        other => panic!("{:?}", other.map(|located| located.as_ref().map(|located| located.batch_no))),
+    }
+}

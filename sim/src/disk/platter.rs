@@ -23,6 +23,8 @@ pub(super) const SECTOR: usize = 512;
 pub(super) struct Platter {
     bytes: Vec<u8>,
     honest: Option<Vec<u8>>,
+    /// A log was opened on what is there, although it is not what should be.
+    accepted: bool,
     unsynced: Vec<Unsynced>,
     /// As a reader sees it.
     pub(super) len: usize,
@@ -165,8 +167,9 @@ impl Platter {
     }
 
     fn land(&mut self, write: &Unsynced, mut sector: impl FnMut(usize) -> Sector) {
-        if write.astray.is_some() && self.honest.is_none() {
-            self.honest = Some(self.bytes.clone());
+        if write.astray.is_some() {
+            self.accepted = false;
+            self.honest.get_or_insert_with(|| self.bytes.clone());
         }
         for (index, new) in write.bytes.chunks(SECTOR).enumerate() {
             let sector = sector(index);
@@ -185,6 +188,7 @@ impl Platter {
 
     /// Changes durable bytes behind everybody's back.
     pub(super) fn damage(&mut self, change: impl FnOnce(&mut [u8])) {
+        self.accepted = false;
         let honest = self.honest.get_or_insert_with(|| self.bytes.clone());
         change(&mut self.bytes);
         if *honest == self.bytes {
@@ -205,8 +209,14 @@ impl Platter {
 
     /// True when the device did something to it that no crash explains.
     pub(super) fn is_damaged(&self) -> bool {
-        let lied = self.honest.as_ref().is_some_and(|honest| *honest != self.bytes);
-        lied || !self.latent.is_empty() || self.unsynced.iter().any(|write| write.astray.is_some())
+        (self.is_other() && !self.accepted)
+            || !self.latent.is_empty()
+            || self.unsynced.iter().any(|write| write.astray.is_some())
+    }
+
+    /// True when what is there is not what should be, whether a log was opened on it or not.
+    pub(super) fn is_other(&self) -> bool {
+        self.honest.as_ref().is_some_and(|honest| *honest != self.bytes)
     }
 
     /// Takes what is there for what should be there.
@@ -214,8 +224,14 @@ impl Platter {
         self.honest = None;
     }
 
+    /// Goes on with what is there, and remembers what should be: it may matter later.
+    pub(super) fn accept_for_now(&mut self) {
+        self.accepted = true;
+    }
+
     /// Puts back what damage has taken.
     pub(super) fn repair(&mut self) {
+        self.accepted = false;
         if let Some(honest) = self.honest.take() {
             self.bytes = honest;
         }
