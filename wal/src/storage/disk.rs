@@ -91,7 +91,9 @@ fn direct_works(dir: &OwnedFd) -> bool {
 fn make_durably(path: &Path) -> io::Result<()> {
     let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
     let existing = path.ancestors().find(is_there);
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    if existing != Some(path) {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    }
     for dir in path.ancestors().skip(1) {
         let named = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let synced = openat(CWD, named, DIRECTORY, Mode::empty()).and_then(fsync);
