@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 
-use crossbeam::channel::bounded;
 use downbeat_flow::Pending;
 use downbeat_record::{Fields, Seq};
 use loom::sync::Arc;
@@ -57,7 +56,12 @@ fn world(door: &Door) -> World {
     let order = std::sync::Arc::new(OrderBell::new(|| ()));
     let (batches, _) = RingBuffer::new(1);
     let feed = Feed { batches, node: node.clone(), group: 0, source: true, floor: Seq::ZERO };
-    let feeds = Feeds { feeds: vec![feed], changes: Arc::default(), order: order.clone(), published: Seq(1) };
+    let feeds = Feeds {
+        feeds: vec![feed],
+        changes: std::sync::Arc::default(),
+        order: order.clone(),
+        published: Seq(1),
+    };
     let out = Outgoing {
         lanes: Vec::new(),
         routes: Vec::new(),
