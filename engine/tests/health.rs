@@ -57,7 +57,7 @@ fn one_that_hangs_is_stalled_and_those_before_it_are_not() {
     };
     assert!(since >= STALLED_AFTER && closed.elapsed() >= STALLED_AFTER, "{since:?}");
     // The engine itself looked: that was the first time somebody asked since the gate was closed, or nearly.
-    assert!(closed.elapsed() < 3 * STALLED_AFTER, "{:?}", closed.elapsed());
+    assert!(closed.elapsed() < 10 * STALLED_AFTER, "{:?}", closed.elapsed());
     assert_eq!((health(&engine, "balance"), health(&engine, "notes")), (Health::Live, Health::Live));
     count.gate.open();
     until(&engine, "count", |health| health == Health::Live);
@@ -129,7 +129,7 @@ fn one_that_is_slow_lags_who_sends_to_it_is_throttled_and_it_shows_every_step() 
     while cursor() == before {
         assert!(Instant::now() < deadline, "no step in two seconds");
     }
-    assert!(cursor().0 - before.0 < 100, "{before}, then {}", cursor());
+    assert!(cursor().0 - before.0 < 400, "{before}, then {}", cursor());
     // 15,000 events would take 15 seconds; a drop waits for the one event it is at.
     let dropped = Instant::now();
     drop(engine);
