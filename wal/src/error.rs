@@ -289,7 +289,7 @@ pub enum NotReady {
         cause: Arc<io::Error>,
     },
     /// There is no place for segments any more: the directory was removed, or its file system became read-only.
-    #[error("{}: the next segment cannot be made: {cause}; see what became of the directory, then open the log again", path.display())]
+    #[error("{}: the next segment cannot be made: {cause}; see what became of the directory, then open the log again", Shown(path.display()))]
     Lost {
         /// The file that could not be made.
         path: PathBuf,
