@@ -48,6 +48,8 @@ pub(crate) struct Outcome {
     /// Whole batches that are cut.
     pub(crate) dropped: Vec<BatchNo>,
     pub(crate) oldest: SegmentId,
+    /// Kept segments before this one hold nothing that might not be durable.
+    pub(crate) unsettled_from: SegmentId,
     /// The first segment that the next writer may use.
     pub(crate) resume_at: SegmentId,
     /// Files from there on that can be used as they are; the others are made anew.
@@ -62,6 +64,8 @@ pub(crate) struct Kept {
     pub(crate) batches: u64,
     pub(crate) last_timestamp: Timestamp,
     pub(crate) last_kind: Option<BatchKind>,
+    /// The highest batch that one of them says was durable.
+    pub(crate) durable: BatchNo,
     /// The kept batches reach into this segment.
     pub(crate) last_segment: Option<SegmentId>,
 }
@@ -105,6 +109,7 @@ pub(crate) fn recover(
         end: None,
         dropped: Vec::new(),
         oldest: SegmentId(1),
+        unsettled_from: SegmentId(1),
         resume_at: SegmentId(1),
         spares: VecDeque::new(),
         litter: survey.unfinished.clone(),
@@ -131,7 +136,19 @@ pub(crate) fn recover(
 
     let stop = walk(storage, &survey, &mut outcome, visit, contracts)?;
     decide(storage, &survey, &mut outcome, stop)?;
+    outcome.unsettled_from = unsettled_from(&survey, &outcome);
     Ok(outcome)
+}
+
+/// The segment that holds the first batch which nobody says was durable.
+fn unsettled_from(survey: &Survey, outcome: &Outcome) -> SegmentId {
+    let noted = survey.manifest.map_or(BatchNo::ZERO, |manifest| manifest.durable);
+    let first = outcome.kept.durable.max(noted).next();
+    let kept = survey.segments.range(outcome.oldest..outcome.resume_at);
+    let mut before = kept.filter(|(_, segment)| {
+        segment.header().is_some_and(|header| header.first_batch_no <= first)
+    });
+    before.next_back().map_or(outcome.oldest, |(id, _)| *id)
 }
 
 fn highest_epoch(survey: &Survey) -> Epoch {
@@ -253,6 +270,7 @@ fn keep(outcome: &mut Outcome, id: SegmentId, batch: &WholeBatch<'_>, contracts:
     kept.batches += 1;
     kept.last_timestamp = kept.last_timestamp.max(last);
     kept.last_kind = Some(batch.kind());
+    kept.durable = kept.durable.max(batch.header().durable());
     kept.last_segment = Some(id);
     if batch.kind() == BatchKind::Contracts {
         *contracts = Some(batch.body().to_vec());

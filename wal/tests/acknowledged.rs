@@ -3,9 +3,10 @@
 #[path = "common/log.rs"]
 mod common;
 
-use common::{append, expect_events, on_every_backend, open};
+use common::{append, expect_events, memory_options, on_every_backend, open};
 use downbeat_record::{BatchKind, Seq, Timestamp};
-use downbeat_wal::Row;
+use downbeat_wal::storage::memory::Fate;
+use downbeat_wal::{Memory, Options, Row};
 
 #[test]
 fn everything_acknowledged_is_there_after_a_drop_without_close() {
@@ -57,4 +58,29 @@ fn a_log_rolls_over_many_segments_under_load() {
         expect_events(&kept, 12_000, 500);
         assert_eq!(recovered.next_seq, Seq(12_001));
     });
+}
+
+#[test]
+fn what_an_opening_kept_outlives_a_power_cut_however_far_back_it_was_not_durable() {
+    let memory = Memory::new();
+    let options = |depth| Options { segment_bytes: 64 << 10, depth, ..memory_options(&memory) };
+    let (mut log, _, _) = open(&options(64)).unwrap();
+    append(&mut log, 1, 64);
+    assert_eq!(log.drain().unwrap().seq, Seq(1));
+    memory.hold(true);
+    for _ in 0..40 {
+        append(&mut log, 20, 600);
+    }
+    assert_eq!(log.poll().unwrap().seq, Seq(1), "all of it is on its way");
+    // The process dies, the machine does not: what was written is there, and none of it was ever synced.
+    drop(log);
+    memory.hold(false);
+
+    // Whoever opens it needs not be set as the one that died.
+    let (log, recovered, kept) = open(&options(1)).unwrap();
+    assert_eq!((recovered.next_seq, kept.events.len()), (Seq(802), 801));
+    drop(log);
+    memory.power_cut(|_| Fate::Lost);
+    let (_, recovered, kept) = open(&options(1)).unwrap();
+    assert_eq!((recovered.next_seq, kept.events.len()), (Seq(802), 801));
 }

@@ -72,7 +72,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         let what = "batch_bytes must hold the contracts of this log; open it with the batch_bytes it was written with";
         return Err(OpenError::Settings { what });
     }
-    settle(&*storage, &settings, &outcome)?;
+    settle(&*storage, &outcome)?;
 
     let log_id = match outcome.log_id {
         Some(log_id) => log_id,
@@ -184,15 +184,12 @@ fn lock(storage: &dyn Storage, options: &Options) -> Result<Box<dyn Lock>, OpenE
 
 /// Makes durable what is kept: it may have been written by a process that died before it could sync, and from
 /// here on the manifest says that it is durable.
-fn settle(storage: &dyn Storage, settings: &Settings, outcome: &Outcome) -> Result<(), OpenError> {
+fn settle(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
     if outcome.row == Row::C {
         return Ok(());
     }
     let Some(last) = outcome.kept.last_segment else { return Ok(()) };
-    // A segment holds at least three batches, so what was in flight at a crash reaches back over as many rolls as
-    // this; files with nothing to sync cost next to nothing.
-    let reach = settings.depth as u64 / 3 + 2;
-    for id in outcome.oldest.0.max(last.0.saturating_sub(reach))..=last.0 {
+    for id in outcome.unsettled_from.0..=last.0 {
         let name = names::segment(SegmentId(id));
         let synced = storage.open(&name, Access::Read).and_then(|file| file.sync_data());
         synced.map_err(|source| io_error(storage, "sync", &name, source))?;
