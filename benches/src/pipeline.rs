@@ -20,8 +20,10 @@ use crate::Sample;
 use crate::cells::Trouble;
 
 /// Writes in flight: as many as ship.
-pub const DEPTH: usize = 8;
-/// Batches that go round.
+pub const DEPTH: usize = 16;
+/// Batches for each write in flight.
+const BATCHES_PER_WRITE: u16 = 4;
+/// Batches that go round where there is no disk.
 const BATCHES: u16 = 16;
 
 /// What is streamed.
@@ -101,8 +103,8 @@ impl Stream {
         }
         let (mut log, _) = Log::open(&options, |_| Ok(()))?;
         let batch = |index| Arc::new(Batch::with_capacity(self.batch, index));
-        // As many again are filled while the others are being written.
-        let mut batches: Vec<_> = (0..2 * depth as u16).map(batch).collect();
+        // A batch comes back when it is durable. While one sync is under way, the writes that the next one will cover end.
+        let mut batches: Vec<_> = (0..BATCHES_PER_WRITE * depth as u16).map(batch).collect();
         log.register(&batches);
         while log.spare_segments() < options.spare_segments {
             room(&log)?;

@@ -33,7 +33,8 @@ pub struct Options {
     pub segment_bytes: u64,
     /// Segments kept ready ahead of the writer.
     pub spare_segments: usize,
-    /// Writes in flight at once.
+    /// Writes in flight at once. A batch is held until it is durable, not only until it is written, so whoever fills
+    /// batches needs about four of them for each of these.
     pub depth: usize,
     /// The most bytes a batch takes on disk.
     pub batch_bytes: usize,
@@ -46,14 +47,14 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for a log in `dir`: 64 MiB segments, two ahead, eight writes in flight, 256 KiB batches.
+    /// The defaults for a log in `dir`: 64 MiB segments, two ahead, sixteen writes in flight, 256 KiB batches.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
             create: true,
             segment_bytes: 64 << 20,
             spare_segments: 2,
-            depth: 8,
+            depth: 16,
             batch_bytes: BATCH_BYTES,
             backend: BackendChoice::Auto,
             zero_fill_bytes_per_second: 400 << 20,
