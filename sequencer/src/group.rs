@@ -64,7 +64,11 @@ impl Group {
             return Err(SubmitError::GroupKeys { index: self.count, key });
         }
         let payload = self.used + head_len(fields);
-        self.words.resize((payload + room).div_ceil(ALIGN), 0);
+        let words = (payload + room).div_ceil(ALIGN);
+        // What an earlier group left there is written over; to clear it first would cost as much again.
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
         let bytes = self.words.as_mut_bytes();
         let len = encode(&mut bytes[payload..payload + room])?;
         assert!(len <= room, "{len} bytes were encoded into {room}");

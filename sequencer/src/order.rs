@@ -124,8 +124,13 @@ impl Order {
         let (mut count, mut bytes, mut keyed, mut fresh) = (0, 0, 0, 0);
         let mut earlier = None;
         for (fields, payload) in events.clone() {
+            count += 1;
+            bytes += payload.len() + EVENT_OVERHEAD_MAX;
             let key = fields.idempotency_key;
-            keyed += u64::from(!key.is_none());
+            if key.is_none() {
+                continue;
+            }
+            keyed += 1;
             match self.window.admit(key, fingerprint(&fields, payload), start) {
                 Admission::New => match earlier {
                     None => fresh += 1,
@@ -134,13 +139,11 @@ impl Order {
                 Admission::Conflict(original) => return Placed::Conflict { original },
                 Admission::Duplicate(original) => {
                     let first = *earlier.get_or_insert(original);
-                    if fresh > 0 || original.seq.0 != first.seq.0 + count {
+                    if fresh > 0 || original.seq.0 != first.seq.0 + keyed - 1 {
                         return Placed::Conflict { original };
                     }
                 }
             }
-            count += 1;
-            bytes += payload.len() + EVENT_OVERHEAD_MAX;
         }
         assert!(count > 0 && (keyed == 0 || keyed == count), "a group of {count} events with {keyed} keys");
         if let Some(first) = earlier {
