@@ -145,9 +145,8 @@ fn unsettled_from(survey: &Survey, outcome: &Outcome) -> SegmentId {
     let noted = survey.manifest.map_or(BatchNo::ZERO, |manifest| manifest.durable);
     let first = outcome.kept.durable.max(noted).next();
     let kept = survey.segments.range(outcome.oldest..outcome.resume_at);
-    let mut before = kept.filter(|(_, segment)| {
-        segment.header().is_some_and(|header| header.first_batch_no <= first)
-    });
+    let mut before =
+        kept.filter(|(_, segment)| segment.header().is_some_and(|header| header.first_batch_no <= first));
     before.next_back().map_or(outcome.oldest, |(id, _)| *id)
 }
 
