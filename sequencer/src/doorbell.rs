@@ -91,7 +91,8 @@ impl fmt::Debug for Doorbell {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::{AtomicU64, AtomicUsize};
+    use std::time::{Duration, Instant};
 
     use super::*;
 
@@ -114,5 +115,46 @@ mod tests {
         bell.disarm();
         bell.ring();
         assert_eq!(wakes.load(Ordering::Relaxed), 2);
+    }
+
+    /// The fences of the real machine, which a model does not have: each round is one chance for both to miss.
+    #[test]
+    fn nobody_sleeps_on_what_was_published() {
+        const ROUNDS: u64 = if cfg!(miri) { 50 } else { 100_000 };
+        let published = AtomicU64::new(0);
+        let seen = AtomicU64::new(0);
+        let consumer = std::thread::current();
+        let bell = Doorbell::new(move || consumer.unpark());
+        let missed = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for round in 1..=ROUNDS {
+                    while seen.load(Ordering::Acquire) < round - 1 {
+                        std::hint::spin_loop();
+                    }
+                    // So that the two meet at every distance.
+                    (0..round % 97).for_each(|_| std::hint::spin_loop());
+                    published.store(round, Ordering::Release);
+                    bell.ring();
+                }
+            });
+            for round in 1..=ROUNDS {
+                (0..round % 61).for_each(|_| std::hint::spin_loop());
+                while published.load(Ordering::Acquire) < round {
+                    bell.arm();
+                    if published.load(Ordering::Acquire) < round {
+                        let asleep = Instant::now();
+                        std::thread::park_timeout(Duration::from_secs(10));
+                        if asleep.elapsed() >= Duration::from_secs(10) {
+                            seen.store(ROUNDS, Ordering::Release);
+                            return Some(round);
+                        }
+                    }
+                    bell.disarm();
+                }
+                seen.store(round, Ordering::Release);
+            }
+            None
+        });
+        assert_eq!(missed, None, "the round that was published and nobody rang for");
     }
 }

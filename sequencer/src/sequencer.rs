@@ -302,7 +302,6 @@ impl Sequencer {
     fn drain(&mut self, lane: Lane, slowest: Seq) -> u64 {
         let limit = slowest.0.saturating_add(share(lane, self.window_events));
         let from = self.order.next_seq();
-        self.stats.fill_max = self.stats.fill_max.max(self.shared.ring(lane).used());
         self.stopped = if !self.drains[lane as usize].is_ready() {
             Stop::Empty
         } else if let Some(index) = self.open_for(lane) {
@@ -310,7 +309,11 @@ impl Sequencer {
         } else {
             Stop::Batches
         };
-        self.shared.give_room(&mut self.drains[lane as usize]);
+        let (drain, emptied) = (&mut self.drains[lane as usize], self.stopped == Stop::Empty);
+        // What was in an empty ring is what was stepped over; otherwise more may be behind it.
+        let fill = if emptied { drain.stepped() } else { drain.ring().used() };
+        self.stats.fill_max = self.stats.fill_max.max(fill);
+        self.shared.give_room(drain, emptied);
         let placed = self.order.next_seq().0 - from.0;
         self.stats.events += placed;
         placed
@@ -352,7 +355,8 @@ impl Sequencer {
             desk.answer(tag, placed);
             drain.advance();
             if drain.owes_room() {
-                shared.give_room(drain);
+                desk.note_fill(drain.ring().used());
+                shared.give_room(drain, false);
             }
         }
     }

@@ -25,7 +25,7 @@ fn room() {
     for tag in 1..=2 {
         assert_eq!(drain.peek().map(|entry| entry.tag), Some(tag));
         drain.advance();
-        shared.give_room(&mut drain);
+        shared.give_room(&mut drain, false);
     }
     producer.join().unwrap();
     assert_eq!(drain.peek().map(|entry| entry.tag), Some(3));

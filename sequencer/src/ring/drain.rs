@@ -85,6 +85,12 @@ impl Drain {
         self.position += u64::from(std::mem::take(&mut self.peeked));
     }
 
+    /// Bytes stepped over and not given back.
+    #[inline]
+    pub(crate) fn stepped(&self) -> usize {
+        (self.position - self.released) as usize * super::cells::CELL
+    }
+
     /// Cells stepped over and not given back, as a share of the ring: true when it is time to do so.
     #[inline]
     pub(crate) fn owes_room(&self) -> bool {

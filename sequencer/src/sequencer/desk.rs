@@ -105,6 +105,11 @@ impl<'s> Desk<'s> {
         }
     }
 
+    /// A ring held that many bytes.
+    pub(super) fn note_fill(&mut self, bytes: usize) {
+        self.stats.fill_max = self.stats.fill_max.max(bytes);
+    }
+
     fn complete(&self, id: TicketId, outcome: Outcome) {
         if self.shared.slab.complete(id, outcome) {
             self.shared.room.notify(usize::MAX);
