@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use downbeat::{Mode, Seq};
+use downbeat::{Options, Seq, Wait};
 use downbeat_benches::cells::end_to_end::{FORMS, Form, PRODUCERS};
 use downbeat_benches::cells::rig::Rig;
 use downbeat_benches::flow::{Posted, Spread, five};
@@ -42,7 +42,8 @@ const WITH_RECEIPTS: usize = 1;
 
 /// An engine in a directory of its own.
 fn open(run: &Run, name: &str, spread: Spread, shards: u32) -> Rig {
-    Rig::open(run.scratch(name), name, move || five(spread), shards, Mode::Shared).expect("a new log opens")
+    Rig::open(run.scratch(name), name, move || five(spread), shards, |options| options)
+        .expect("a new log opens")
 }
 
 fn go(rig: &Rig, events: u64, form: Form) -> Sample {
@@ -72,10 +73,29 @@ fn throughput(run: &Run) -> f64 {
     medians.of(WITH_RECEIPTS) * 1e6
 }
 
-/// One event under way, and in turn one bare durable write.
+/// One event under way, and in turn one bare durable write: with threads that sleep, as shipped; with the thread that
+/// orders looking for what comes; and with the one that submits looking for its receipt as well, which leaves the disk's
+/// the only wake-up, and takes two cores.
 fn one_alone(run: &Run) {
+    run.say("\n## one event alone: from submit to a durable receipt\n");
+    let forms = [
+        ("threads sleep", Wait::Park, Wait::Park),
+        ("the one that orders looks", Wait::Poll, Wait::Park),
+        ("both look", Wait::Poll, Wait::Poll),
+    ];
+    for (name, orders, submits) in forms {
+        one_alone_with(run, name, orders, submits);
+    }
+}
+
+fn one_alone_with(run: &Run, name: &str, orders: Wait, submits: Wait) {
     let each = run.pick(20, 300, 1_000);
-    let rig = open(run, "alone", Spread::Apart, 1);
+    let set = |mut options: Options| {
+        options.wait = orders;
+        options
+    };
+    let rig =
+        Rig::open(run.scratch("alone"), "alone", || five(Spread::Apart), 1, set).expect("a new log opens");
     let mut floor = Floor::new(run.dir(), true).expect("the disk can be measured");
     let mut beside = Beside::default();
     for _ in 0..run.rounds() {
@@ -85,14 +105,17 @@ fn one_alone(run: &Run) {
             bare.add(floor.measure().expect("the disk writes"));
             let (event, key) = Posted::nth(0, number);
             let begun = Instant::now();
-            rig.engine().submit(&event).key(key).wait().expect("it becomes durable");
+            let ticket = rig.engine().submit(&event).key(key).ticket().expect("the door is open");
+            while submits == Wait::Poll && !ticket.is_done() {
+                std::hint::spin_loop();
+            }
+            ticket.wait().expect("it becomes durable");
             acks.add(begun.elapsed());
         }
         beside.round(&acks, &bare);
     }
     close(rig);
-    run.say("\n## one event alone: from submit to a durable receipt\n");
-    beside.report(run, "submit to receipt", "bare 4 KiB RWF_DSYNC");
+    beside.report(run, &format!("submit to receipt, {name}"), "bare 4 KiB RWF_DSYNC");
 }
 
 /// Events that come at a rate, whatever the engine does: each is timed from when it was due.

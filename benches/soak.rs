@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use downbeat::{Mode, Seq};
+use downbeat::Seq;
 use downbeat_benches::Run;
 use downbeat_benches::cells::end_to_end::PRODUCERS;
 use downbeat_benches::cells::rig::Rig;
@@ -85,7 +85,7 @@ impl Plan {
     }
 
     fn fill_log(&self, run: &Run, log: u64, begun: Instant, slices: &mut Vec<Slice>) {
-        let rig = Rig::open(run.scratch("soak"), "soak", || five(Spread::Apart), 1, Mode::Shared)
+        let rig = Rig::open(run.scratch("soak"), "soak", || five(Spread::Apart), 1, |options| options)
             .expect("a new log opens");
         let (rig_here, over, each) = (&rig, &AtomicBool::new(false), self.events_per_log / PRODUCERS);
         let (tell, told) = std::sync::mpsc::sync_channel(1 << 16);

@@ -71,7 +71,13 @@ pub(crate) fn measure(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Tr
 }
 
 fn open(bench: &Bench<'_>, cell: &str, spread: Spread, shards: u32) -> Result<Rig, Trouble> {
-    Rig::open(bench.scratch("engine"), cell, move || five(spread), shards, bench.mode())
+    Rig::open(
+        bench.scratch("engine"),
+        cell,
+        move || five(spread),
+        shards,
+        |options| options.mode(bench.mode()),
+    )
 }
 
 fn throughput(bench: &Bench<'_>, figures: &mut Figures) -> Result<(), Trouble> {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::time::{Duration, Instant};
 
-use downbeat::{Ack, Engine, Event, Mode, Options, Seq, Ticket};
+use downbeat::{Ack, Engine, Event, Options, Seq, Ticket};
 use downbeat_audit::ReplayOptions;
 use downbeat_flow::Flow;
 use downbeat_record::{Fields, Kind};
@@ -48,8 +48,8 @@ pub enum Traffic {
 }
 
 impl Rig {
-    /// Opens a new log with a flow, in shards that each have a thread. `cell` is what it is called when its log does
-    /// not replay.
+    /// Opens a new log with a flow, in shards that each have a thread, and with what `set` makes of the options. `cell`
+    /// is what it is called when its log does not replay.
     ///
     /// # Errors
     ///
@@ -59,10 +59,10 @@ impl Rig {
         cell: &str,
         flow: impl Fn() -> Flow + Sync + 'static,
         shards: u32,
-        mode: Mode,
+        set: impl FnOnce(Options) -> Options,
     ) -> Result<Self, Trouble> {
-        let options = Options::new(scratch.path()).shards(shards).threads(shards as usize).mode(mode);
-        let engine = Engine::open(options, flow())?;
+        let options = Options::new(scratch.path()).shards(shards).threads(shards as usize);
+        let engine = Engine::open(set(options), flow())?;
         Ok(Self { engine, flow: Box::new(flow), cell: cell.to_owned(), scratch })
     }
 

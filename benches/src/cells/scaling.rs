@@ -96,7 +96,7 @@ fn line(
                 &cell,
                 move || chain(at.stages, at.spread),
                 1,
-                bench.mode(),
+                |options| options.mode(bench.mode()),
             )?;
             // As long as with few stages.
             let events = events.min(CELL_BYTES_MAX / at.payload as u64) * 4 / (3 + at.stages as u64);

@@ -55,7 +55,7 @@ impl Fed {
             let bell = log.bell();
             order.doorbell().hang(move || bell.ring());
             opened.send(ingress).ok().context("nobody waits")?;
-            Driver { log, order, shared: theirs }.run()
+            Driver { log, order, shared: theirs, depth: options.depth }.run()
         })?;
         let ingress = wait.recv().map_err(|_| anyhow!("the log does not open"))?;
         Ok(Self { ingress, dir: dir.to_owned(), shared, thread: Some(thread) })
@@ -101,6 +101,8 @@ struct Driver {
     log: Log,
     order: Sequencer,
     shared: Arc<Shared>,
+    /// Writes in flight at most.
+    depth: usize,
 }
 
 impl Driver {
@@ -144,9 +146,8 @@ impl Driver {
 
     fn write(&mut self) -> Result<bool> {
         let (events, bytes) = self.order.open_batch();
-        let depth = 8;
         let worth_it = self.order.stopped() == Stop::BatchFull || bytes >= WORTH_A_WRITE;
-        let due = self.log.in_flight() == 0 || (worth_it && self.log.in_flight() < depth);
+        let due = self.log.in_flight() == 0 || (worth_it && self.log.in_flight() < self.depth);
         if events == 0 || !due {
             return Ok(false);
         }

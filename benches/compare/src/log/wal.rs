@@ -23,8 +23,8 @@ pub(crate) const SAYS: &str = "RWF_DSYNC write, or fdatasync that covers it; CRC
 pub(crate) const SAYS_AHEAD: &str =
     "as downbeat-wal; one thread with 8 commits under way, each acknowledged when it is durable";
 
-/// Batches that go round.
-const BATCHES: u16 = 32;
+/// Batches that go round: as many as an engine has.
+const BATCHES: u16 = 64;
 /// Segments that are ready before a sample, so that none is filled meanwhile.
 pub(crate) const SPARE_SEGMENTS: usize = 4;
 
