@@ -342,3 +342,29 @@ const EAGAIN: i32 = 11;
 const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 const ETIME: i32 = 62;
+
+#[cfg(test)]
+mod tests {
+    use io_uring::types::Fd;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_refuses_what_a_log_does_not_do() {
+        // Without io_uring, as in many containers, there is nothing to refuse.
+        let Ok(mut queue) = Uring::new(4) else { return };
+        let refused = |queue: &mut Uring, entry: Entry| {
+            queue.push(&entry.user_data(wake::USER_DATA - 1)).expect("there is room");
+            queue.enable().expect("the ring is ours");
+            queue.ring.submit_and_wait(1).expect("the kernel answers");
+            queue.ring.completion().next().map(|answer| answer.result())
+        };
+        const EACCES: i32 = 13;
+        assert_eq!(refused(&mut queue, opcode::Nop::new().build()), Some(-EACCES));
+        let elsewhere = opcode::OpenAt::new(Fd(-1), c"/etc/hostname".as_ptr()).build();
+        assert_eq!(refused(&mut queue, elsewhere), Some(-EACCES));
+        // One that is listed comes as far as its descriptor.
+        let listed = opcode::Fsync::new(Fd(-1)).build();
+        assert_eq!(refused(&mut queue, listed), Some(-9));
+    }
+}
