@@ -19,9 +19,10 @@ use downbeat_flow::StageId;
 use downbeat_record::{Batch, Seq};
 
 use crate::error::StartError;
-use crate::host::{ActorCell, Host, Pump};
+use crate::host::{ActorCell, Host};
 use crate::lane::{LaneIn, LaneOut, lane, value_bytes};
 use crate::node::Node;
+use crate::pump::Pump;
 use crate::settings::Settings;
 use crate::sync::{AtomicU64, Ordering};
 use crate::wait::Wait;

@@ -12,44 +12,17 @@ pub(crate) use ractor::{ActorCell, ActorId, SpawnErr};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Notify;
 
-use crate::leaf::LeafWorker;
-use crate::node::Node;
 use crate::pin::pin;
 use crate::poller::Poller;
+use crate::pump::Pump;
 use crate::wait::Wait;
-use crate::worker::{Progress, Worker};
+use crate::worker::Progress;
 
 /// The one message: look at your lanes.
 pub(crate) struct Ring;
 
 /// An actor that crashed, and what its panic said.
 pub(crate) type Crash = (ActorId, String);
-
-/// What an actor holds and does when it is rung.
-pub(crate) trait Pump: Send + 'static {
-    fn node(&self) -> &Arc<Node>;
-    fn pump(&mut self) -> Progress;
-}
-
-impl Pump for Worker {
-    fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
-    fn pump(&mut self) -> Progress {
-        Self::pump(self)
-    }
-}
-
-impl Pump for LeafWorker {
-    fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
-    fn pump(&mut self) -> Progress {
-        Self::pump(self)
-    }
-}
 
 /// The ractor actor around a [`Pump`].
 struct Pumping<P> {

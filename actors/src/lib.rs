@@ -52,6 +52,7 @@ mod plan;
 #[cfg(not(shuttle))]
 mod poller;
 mod ports;
+mod pump;
 mod requests;
 mod settings;
 mod sync;

@@ -9,12 +9,11 @@ use std::sync::{Arc, PoisonError};
 
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
-use crate::leaf::LeafWorker;
-use crate::node::Node;
+use crate::pump::Pump;
 use crate::sync::channel::Sender;
 use crate::sync::thread::Builder;
 use crate::wait::Wait;
-use crate::worker::{Progress, Worker};
+use crate::worker::Progress;
 
 /// Rings that may wait in a mailbox: one, and one more while the bell is connected.
 const RINGS_MAX: usize = 2;
@@ -28,32 +27,6 @@ pub(crate) type Crash = (ActorId, String);
 #[derive(Debug, thiserror::Error)]
 #[error("a thread could not be started: {0}")]
 pub(crate) struct SpawnErr(#[from] std::io::Error);
-
-/// What an actor holds and does when it is rung.
-pub(crate) trait Pump: Send + 'static {
-    fn node(&self) -> &Arc<Node>;
-    fn pump(&mut self) -> Progress;
-}
-
-impl Pump for Worker {
-    fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
-    fn pump(&mut self) -> Progress {
-        Self::pump(self)
-    }
-}
-
-impl Pump for LeafWorker {
-    fn node(&self) -> &Arc<Node> {
-        &self.node
-    }
-
-    fn pump(&mut self) -> Progress {
-        Self::pump(self)
-    }
-}
 
 #[derive(Default)]
 struct Mailbox {
