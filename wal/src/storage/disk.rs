@@ -89,25 +89,35 @@ fn direct_works(dir: &OwnedFd) -> bool {
 /// Makes the directory, and every name on the way to it that may be new durable: a log whose directory is gone after a
 /// power cut has lost everything it acknowledged.
 fn make_durably(path: &Path) -> io::Result<()> {
-    let is_there = |dir: &&Path| dir.as_os_str().is_empty() || dir.exists();
-    let existing = path.ancestors().find(is_there);
-    if existing != Some(path) {
+    let was_there = path.exists();
+    let holders = holders_of_names(path);
+    if !was_there {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     }
-    for dir in path.ancestors().skip(1) {
-        let named = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-        let synced = openat(CWD, named, DIRECTORY, Mode::empty()).and_then(fsync);
-        match synced {
-            // It was there before. Whoever made it may have died before this, so its name is made durable again, if the
-            // directory above may be read at all.
-            Err(_) if existing == Some(path) => {}
+    for dir in holders {
+        match openat(CWD, dir, DIRECTORY, Mode::empty()).and_then(fsync) {
+            // Whoever made it may have died before this, so its name is made durable again, if the directory above may
+            // be read at all.
+            Err(_) if was_there => {}
             synced => synced?,
-        }
-        if existing.is_some_and(|existing| dir == existing || path == existing) {
-            break;
         }
     }
     Ok(())
+}
+
+/// The directories that hold a name on the way to `path` which may not be durable: the one above what is there already,
+/// and all between.
+fn holders_of_names(path: &Path) -> Vec<&Path> {
+    let here = |dir: &Path| dir.as_os_str().is_empty();
+    let existing = path.ancestors().find(|dir| here(dir) || dir.exists());
+    let mut holders = Vec::new();
+    for dir in path.ancestors().skip(1) {
+        holders.push(if here(dir) { Path::new(".") } else { dir });
+        if existing == Some(dir) || existing == Some(path) {
+            break;
+        }
+    }
+    holders
 }
 
 impl Storage for Disk {
@@ -250,3 +260,25 @@ impl File for DiskFile {
 struct Flock(#[expect(dead_code, reason = "open as long as the lock is held")] OwnedFd);
 
 impl Lock for Flock {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_directory_that_holds_a_new_name_is_made_durable() {
+        let temp = tempfile::tempdir().unwrap();
+        let top = temp.path();
+        let holders =
+            |path: &Path| holders_of_names(path).into_iter().map(Path::to_path_buf).collect::<Vec<_>>();
+        let deep = top.join("a/b/log");
+        assert_eq!(holders(&deep), [top.join("a/b"), top.join("a"), top.to_path_buf()]);
+        Disk::open(&deep, true, DiskQueue::Blocking).unwrap();
+        assert_eq!(holders(&deep), [top.join("a/b")], "made by somebody who may have died before its sync");
+        assert_eq!(holders(Path::new("no-such-log")), [Path::new(".")]);
+        assert_eq!(
+            holders(Path::new("no/such/log")),
+            [Path::new("no/such"), Path::new("no"), Path::new(".")]
+        );
+    }
+}
