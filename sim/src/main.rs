@@ -99,7 +99,7 @@ fn many(args: &Args) -> ExitCode {
         "{steps} steps, {events} events; {opens} opens, {cuts} with a cut, {refused} refused for damage"
     );
     println!(
-        "{untold} ended early: the last acknowledged batch damaged, and nothing on the disk that can tell"
+        "{untold} ended early: what was acknowledged last was damaged, and nothing on the disk told of it, or told in time"
     );
     println!("{} faults injected:", sum.injected.total());
     for fault in Fault::ALL {

@@ -49,6 +49,9 @@ pub(crate) struct World {
     repaired: bool,
     /// What was damaged, and what the platter said, before opens that ended with a power cut.
     interrupted: (bool, BatchNo),
+    /// A damaged log was opened, with a cut, while a dead process still had writes on their way: one of them may come and
+    /// tell that what was lost had been durable. There is no copy of that any more.
+    late_witness: bool,
     pub(crate) counts: Counts,
 }
 
@@ -65,7 +68,8 @@ pub struct Counts {
     pub refused: u64,
     /// Events in the log at the end.
     pub events: u64,
-    /// Worlds that ended early: damage had taken the last acknowledged batch, which nothing on the disk can tell.
+    /// Worlds that ended early: damage had taken what was acknowledged last, and nothing on the disk told of it, or told in
+    /// time.
     pub untold: u64,
 }
 
@@ -108,6 +112,7 @@ impl World {
             slow: None,
             repaired: false,
             interrupted: Default::default(),
+            late_witness: false,
             counts: Counts::default(),
         }
     }
@@ -336,7 +341,7 @@ impl World {
         }
         match opened {
             Ok(opened) => self.take_over(opened, word),
-            Err(refusal) => self.refused(&refusal).map(|()| Next::Go),
+            Err(refusal) => self.refused(&refusal),
         }
     }
 
@@ -366,17 +371,23 @@ impl World {
             self.counts.untold += 1;
             return Ok(Next::End);
         }
+        self.late_witness |= damaged && self.program.disk.has_lingering();
         self.program.disk.accept();
         self.process = Some(process);
         Ok(Next::Go)
     }
 
     /// A refusal has to be explained by what the world did, and to say what it found.
-    fn refused(&mut self, refusal: &OpenError) -> Result<(), Violation> {
+    fn refused(&mut self, refusal: &OpenError) -> Result<Next, Violation> {
         let tick = self.program.disk.tick();
         note!(self.trace, "{tick} refused: {refusal}");
         let disk = &self.program.disk;
         let (damaged, errors) = (disk.was_damaged() || self.interrupted.0, disk.gave_errors());
+        if self.late_witness && !damaged && matches!(refusal, OpenError::Scan(ScanError::Damaged { .. })) {
+            note!(self.trace, "{tick} a write of a dead process came late and told of what is lost");
+            self.counts.untold += 1;
+            return Ok(Next::End);
+        }
         let explained = match refusal {
             OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => errors,
             OpenError::Scan(_) => damaged,
@@ -398,7 +409,7 @@ impl World {
             _ => {}
         }
         self.program.disk.restart();
-        Ok(())
+        Ok(Next::Go)
     }
 
     /// Nothing fails any more.
