@@ -25,6 +25,11 @@ impl Latencies {
         self.histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX).max(1));
     }
 
+    /// Forgets all times and keeps the memory.
+    pub fn clear(&mut self) {
+        self.histogram.reset();
+    }
+
     /// Adds what others hold.
     pub fn merge(&mut self, others: &Self) {
         self.histogram.add(&others.histogram).expect("all have the same bounds");
