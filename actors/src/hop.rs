@@ -101,20 +101,15 @@ impl Pump for Relay {
 
     fn pump(&mut self) -> Progress {
         let start = self.position;
-        let limit = match &self.role {
-            Role::Source(goal) => Seq(goal.load(Ordering::Acquire)),
-            Role::Relay(lane) => lane.passed(),
-        };
-        let mut budget = BUDGET;
-        let progress = loop {
-            if self.position >= limit || self.out.as_mut().is_some_and(|out| !out.has_room()) {
-                break Progress::Idle;
-            }
-            if budget == 0 {
-                break Progress::More;
-            }
-            budget -= 1;
-            self.pass_one();
+        let progress = match self.form.read {
+            Read::Touch => self.pass_on(|lap, slot, _| {
+                let event = lap.batch.buffer()[slot as usize * 16..].first_chunk();
+                u64::from_ne_bytes(*event.expect("an event is longer"))
+            }),
+            Read::Record => self.pass_on(|lap, slot, seq| {
+                let (_, local) = lap.find(seq);
+                lap.batch.record(slot, local).expect("every slot begins an event").timestamp.0
+            }),
         };
         if self.position > start {
             self.out.iter().for_each(LaneOut::publish);
@@ -136,36 +131,61 @@ impl Pump for Relay {
 }
 
 impl Relay {
-    #[inline]
-    fn pass_one(&mut self) {
-        let seq = self.position.next();
-        self.values.clear();
-        let (slot, value_len) = match &mut self.role {
-            Role::Source(_) => {
-                self.values.resize(self.form.value_bytes.div_ceil(size_of::<u128>()), 7);
-                (self.lap.find(seq).0, self.form.value_bytes as u32)
+    /// Passes tokens on for a turn; `read` is what is done with the event of each.
+    #[inline(always)]
+    fn pass_on(&mut self, mut read: impl FnMut(&mut Lap, u32, Seq) -> u64) -> Progress {
+        let Self { role, out, lap, values, position, form, sum, .. } = self;
+        match role {
+            Role::Source(goal) => {
+                let limit = Seq(goal.load(Ordering::Acquire));
+                let words = form.value_bytes.div_ceil(size_of::<u128>());
+                turn(position, limit, out, |seq, out| {
+                    values.clear();
+                    values.resize(words, 7);
+                    let slot = lap.find(seq).0;
+                    *sum = sum.wrapping_add(read(lap, slot, seq));
+                    send(out, seq, slot, values, form.value_bytes as u32);
+                })
             }
             Role::Relay(lane) => {
-                let (token, _) = lane.take(&mut self.values).expect("the sender has passed this seq");
-                assert_eq!(token.seq, seq, "tokens come in the order of seq");
-                (token.slot, token.value_len)
-            }
-        };
-        match self.form.read {
-            Read::Touch => {
-                let event = self.lap.batch.buffer()[slot as usize * 16..].first_chunk();
-                self.sum = self.sum.wrapping_add(u64::from_ne_bytes(*event.expect("an event is longer")));
-            }
-            Read::Record => {
-                let (_, local) = self.lap.find(seq);
-                let record = self.lap.batch.record(slot, local).expect("every slot begins an event");
-                self.sum = self.sum.wrapping_add(record.timestamp.0);
+                let limit = lane.passed();
+                turn(position, limit, out, |seq, out| {
+                    values.clear();
+                    let (token, _) = lane.take(values).expect("the sender has passed this seq");
+                    assert_eq!(token.seq, seq, "tokens come in the order of seq");
+                    *sum = sum.wrapping_add(read(lap, token.slot, seq));
+                    send(out, seq, token.slot, values, token.value_len);
+                })
             }
         }
-        if let Some(out) = &mut self.out {
-            out.send_token(StageId(0), seq, slot, value_bytes(&self.values, 0, value_len));
-        }
-        self.position = seq;
+    }
+}
+
+/// Does `pass` for every seq from behind `position` up to `limit`, while there is room and the turn lasts.
+#[inline(always)]
+fn turn(
+    position: &mut Seq,
+    limit: Seq,
+    out: &mut Option<LaneOut>,
+    mut pass: impl FnMut(Seq, &mut Option<LaneOut>),
+) -> Progress {
+    let mut seq = *position;
+    let end = Seq(limit.0.min(seq.0 + BUDGET as u64));
+    while seq < end && out.as_mut().is_none_or(LaneOut::has_room) {
+        seq = seq.next();
+        pass(seq, out);
+    }
+    *position = seq;
+    // At the limit, or without room, whoever changes that rings.
+    if seq == end && end < limit { Progress::More } else { Progress::Idle }
+}
+
+#[inline(always)]
+fn send(out: &mut Option<LaneOut>, seq: Seq, slot: u32, values: &[u128], value_len: u32) {
+    match out {
+        Some(out) if value_len == 0 => out.send_token(StageId(0), seq, slot, &[]),
+        Some(out) => out.send_token(StageId(0), seq, slot, value_bytes(values, 0, value_len)),
+        None => {}
     }
 }
 

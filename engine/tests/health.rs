@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
-use common::{Count, Moved, Notes, flow, options, reached};
+use common::{Count, Moved, Notes, flow, options, reached, until_applied};
 use downbeat::{
     Context, Delivery, Engine, ErrorKind, Flow, Health, Key, Leaf, LeafError, Nothing, Out, Reject,
     STALLED_AFTER, Seq, Stage,
@@ -220,8 +220,6 @@ fn states_are_there_after_a_group_was_rebuilt() {
     deposit(&engine, 10);
     engine.crash("count");
     until(&engine, "count", |health| health == Health::Live);
-    while engine.workers().iter().any(|worker| worker.cursor < engine.last_seq()) {
-        yield_now();
-    }
+    until_applied(&engine);
     assert_eq!(reached(&engine), 10);
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Count, Moved, Notes, flow, open, options, reached, total};
+use common::{Count, Moved, Notes, flow, open, options, reached, total, until_applied};
 use downbeat::{Ack, Engine, ErrorKind, Event, IdempotencyKey, Key, Mode, Seq};
 
 #[test]
@@ -37,10 +37,7 @@ fn in_every_mode_what_was_acknowledged_is_there_and_states_are_the_same() {
             engine.submit(&Moved { cents: 30 }).key(Key(n % 5 + 1)).wait().unwrap();
             expected += 30;
         }
-        // A receipt says durable; stages may be a moment behind.
-        while engine.workers().iter().any(|worker| worker.cursor < engine.last_seq()) {
-            std::thread::park_timeout(std::time::Duration::from_millis(1));
-        }
+        until_applied(&engine);
         assert_eq!(total(&engine), expected, "{mode:?}");
         engine.close().unwrap();
     }
@@ -96,6 +93,7 @@ fn a_rejected_event_leaves_no_trace_but_its_rejection() {
         engine.submit(&Moved { cents: 10 }).key(Key(1)).wait().unwrap();
         let bad = engine.submit(&Moved { cents: -50 }).key(Key(1)).wait().unwrap();
         engine.submit(&Moved { cents: 1 }).key(Key(1)).wait().unwrap();
+        until_applied(&engine);
         assert_eq!(total(&engine), 11);
         let mut events = engine.subscribe(Seq(1));
         let rejection = loop {

@@ -126,6 +126,13 @@ pub fn open(dir: &Path) -> Engine {
     Engine::open(options(dir), flow(Count::default(), Notes::default())).expect("the engine opens")
 }
 
+/// Waits until every stage has applied what is in the log: a receipt says durable, and stages may be a moment behind.
+pub fn until_applied(engine: &Engine) {
+    while engine.workers().iter().any(|worker| worker.cursor < engine.last_seq()) {
+        std::thread::park_timeout(std::time::Duration::from_millis(1));
+    }
+}
+
 pub fn total(engine: &Engine) -> i64 {
     engine
         .fold_states::<Balance, i64>("balance", 0, |sum, _: Key, balance| sum + balance)
