@@ -100,7 +100,7 @@ impl WordsOut {
     /// True when that many words can be written.
     #[inline(always)]
     pub(crate) fn fits(&mut self, words: usize) -> bool {
-        // `at` is never behind `end`, so this cannot wrap.
+        // `at` is never past `end`, so this cannot wrap.
         self.end.wrapping_sub(self.at) >= words as u64 || self.look(words)
     }
 

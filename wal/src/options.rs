@@ -34,7 +34,7 @@ pub struct Options {
     /// Segments kept ready ahead of the writer.
     pub spare_segments: usize,
     /// Writes in flight at once. A batch is held until it is durable, not only until it is written, so whoever fills
-    /// batches needs about four of them for each of these.
+    /// batches needs about four of them per write in flight.
     pub depth: usize,
     /// The most bytes a batch takes on disk.
     pub batch_bytes: usize,

@@ -266,7 +266,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_directory_that_holds_a_new_name_is_made_durable() {
+    fn a_new_name_is_held_by_the_directory_above_what_was_there_and_by_all_between() {
         let temp = tempfile::tempdir().unwrap();
         let top = temp.path();
         let holders =

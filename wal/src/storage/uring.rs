@@ -360,11 +360,12 @@ mod tests {
             queue.ring.completion().next().map(|answer| answer.result())
         };
         const EACCES: i32 = 13;
+        const EBADF: i32 = 9;
         assert_eq!(refused(&mut queue, opcode::Nop::new().build()), Some(-EACCES));
         let elsewhere = opcode::OpenAt::new(Fd(-1), c"/etc/hostname".as_ptr()).build();
         assert_eq!(refused(&mut queue, elsewhere), Some(-EACCES));
         // One that is listed comes as far as its descriptor.
         let listed = opcode::Fsync::new(Fd(-1)).build();
-        assert_eq!(refused(&mut queue, listed), Some(-9));
+        assert_eq!(refused(&mut queue, listed), Some(-EBADF));
     }
 }
