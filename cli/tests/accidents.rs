@@ -37,6 +37,20 @@ fn signal(child: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
 }
 
+/// Stops it, and waits until each of its threads stands still: until then they go on with what they are at.
+fn stop(child: &mut Child) {
+    signal(child, "-STOP");
+    let tasks = format!("/proc/{}/task", child.id());
+    until(child, || {
+        fs::read_dir(&tasks).unwrap().all(|task| {
+            // A thread that ended meanwhile stands still as well.
+            let stat = fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            state.is_none_or(|state| state == 'T')
+        })
+    });
+}
+
 /// Waits until it is so, or the child has ended.
 fn until(child: &mut Child, so: impl Fn() -> bool) {
     while !so() && child.try_wait().unwrap().is_none() {
@@ -55,7 +69,7 @@ fn stopped_for_a_while_it_keeps_its_log_and_goes_on() {
     let told = dir.path().join("told");
     let mut child = start(dir.path(), "log", &["--notifications", "told"]);
     until(&mut child, || lines(&told) > 0);
-    signal(&child, "-STOP");
+    stop(&mut child);
     let pid = child.id();
     let second = downbeat(dir.path(), &["run", "--flow", "loan", "--log", "log", "--input", "loans.jsonl"]);
     let locked = format!("downbeat: log/LOCK: another writer (process {pid}) has this log open\n");
@@ -108,7 +122,7 @@ fn a_directory_removed_while_running_is_one_line_and_no_hang() {
     let told = dir.path().join("told");
     let mut child = start(dir.path(), "log", &["--notifications", "told", "--segment-mib", "1"]);
     until(&mut child, || lines(&told) > 0);
-    signal(&child, "-STOP");
+    stop(&mut child);
     fs::remove_dir_all(dir.path().join("log")).unwrap();
     signal(&child, "-CONT");
     let ran = wait(child);

@@ -122,7 +122,7 @@ impl FlowBuilder {
             group: name.to_owned(),
             make: Box::new(move |def| {
                 let emits = def.emits.iter().map(|one| one.type_id).collect();
-                Box::new(Cell::new(logic.clone(), &def.name, emits))
+                Box::new(Cell::new(logic.clone(), def, emits))
             }),
         });
         self.last = Last::Stage;

@@ -9,25 +9,17 @@
 //! ```
 
 use std::any::{Any, TypeId};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use downbeat_record::rkyv::util::AlignedVec;
-use downbeat_record::{Digest, Key};
+use downbeat_record::{Digest, Key, Seq};
 
 use crate::command::stage_seed;
 use crate::context::Context;
-use crate::contracts::Kinds;
+use crate::flow::StageDef;
 use crate::out::{Out, Outbox};
 use crate::rows::Row;
-use crate::stage::{Stage, State};
-
-/// Why an event was parked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    pub(crate) reason: String,
-    pub(crate) panicked: bool,
-}
+use crate::stage::{Reject, Stage, State};
 
 /// The digests of a stage, over all keys of one shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,15 +40,12 @@ impl StageSums {
 
 /// A stage without its types.
 pub(crate) trait AnyStage: Send {
-    /// Applies an event to the state at `row`, which belongs to `key`.
-    fn apply(
-        &mut self,
-        row: Row,
-        key: Key,
-        event: &Context<'_>,
-        outbox: &mut Outbox,
-        kinds: &Kinds,
-    ) -> Result<(), Fault>;
+    /// Applies an event to the state at `row`, which belongs to its key. While the stage is at it, the outbox says so;
+    /// unless it accepts the event, whether it rejects or panics, [`AnyStage::park`] has to follow.
+    fn apply(&mut self, row: Row, event: &Context<'_>, outbox: &mut Outbox) -> Result<(), Reject>;
+    /// The event at `seq` is not accepted: puts the state at `row` back to what it was before, and drops what was
+    /// put out.
+    fn park(&mut self, row: Row, seq: Seq, outbox: &mut Outbox, reason: &str);
     fn sums(&mut self) -> StageSums;
     fn states(&self) -> &dyn Any;
 }
@@ -82,6 +71,7 @@ enum Mark {
 pub(crate) struct Cell<S: Stage> {
     logic: Arc<S>,
     emits: Vec<TypeId>,
+    keyed: bool,
     seed: u64,
     /// By row; rows of keys that only other stages of the unit know are untouched.
     slots: Vec<Slot<S::State>>,
@@ -94,11 +84,12 @@ pub(crate) struct Cell<S: Stage> {
 }
 
 impl<S: Stage> Cell<S> {
-    pub(crate) fn new(logic: Arc<S>, name: &str, emits: Vec<TypeId>) -> Self {
+    pub(crate) fn new(logic: Arc<S>, def: &StageDef, emits: Vec<TypeId>) -> Self {
         Self {
             logic,
             emits,
-            seed: stage_seed(name),
+            keyed: def.keyed,
+            seed: stage_seed(&def.name),
             slots: Vec::new(),
             digests: Vec::new(),
             changed: Vec::new(),
@@ -116,6 +107,12 @@ impl<S: Stage> Cell<S> {
         states
     }
 
+    /// Tells the outputs of an event from those of others.
+    #[inline]
+    fn seed_at(&self, seq: Seq) -> u64 {
+        self.seed ^ seq.0.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    }
+
     #[cold]
     fn grow(&mut self, row: Row) {
         let rows = row.0 as usize + 1;
@@ -125,57 +122,34 @@ impl<S: Stage> Cell<S> {
 }
 
 impl<S: Stage> AnyStage for Cell<S> {
-    fn apply(
-        &mut self,
-        row: Row,
-        key: Key,
-        event: &Context<'_>,
-        outbox: &mut Outbox,
-        kinds: &Kinds,
-    ) -> Result<(), Fault> {
+    fn apply(&mut self, row: Row, event: &Context<'_>, outbox: &mut Outbox) -> Result<(), Reject> {
         if row.0 as usize >= self.slots.len() {
             self.grow(row);
         }
         let slot = &mut self.slots[row.0 as usize];
         if slot.mark != Mark::Changed {
             slot.mark = Mark::Changed;
-            self.changed.push((row, key));
+            self.changed.push((row, if self.keyed { event.key() } else { Key::NONE }));
         }
         if S::ROLLBACK {
             self.undo.clone_from(&slot.state);
         }
-        let (logic, state) = (&*self.logic, &mut slot.state);
-        let mut out = Out::new(outbox, kinds, &self.emits, event.key());
-        let mut rejected = None;
-        // A panic is caught with the state in whatever condition it is; below it is put back as it was. The reason
-        // of a rejection stays here, so that what comes back for every event is a single byte.
-        let outcome = catch_unwind(AssertUnwindSafe(|| match logic.apply(state, event, &mut out) {
-            Ok(()) => true,
-            Err(reject) => {
-                rejected = Some(reject);
-                false
-            }
-        }));
-        let seed = self.seed ^ event.seq().0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let fault = match outcome {
-            Ok(true) => {
-                if !outbox.is_empty() {
-                    self.sums.outputs = self.sums.outputs.plus(outbox.digest(seed));
-                }
-                return Ok(());
-            }
-            Ok(false) => Fault {
-                reason: rejected.map(|reject| reject.reason().to_owned()).unwrap_or_default(),
-                panicked: false,
-            },
-            Err(payload) => Fault { reason: text_of(payload), panicked: true },
-        };
+        outbox.begin();
+        let mut out = Out::new(outbox, &self.emits, event);
+        self.logic.apply(&mut slot.state, event, &mut out)?;
+        outbox.end();
+        if !outbox.is_empty() {
+            self.sums.outputs = self.sums.outputs.plus(outbox.digest(self.seed_at(event.seq())));
+        }
+        Ok(())
+    }
+
+    fn park(&mut self, row: Row, seq: Seq, outbox: &mut Outbox, reason: &str) {
         if S::ROLLBACK {
-            std::mem::swap(&mut slot.state, &mut self.undo);
+            std::mem::swap(&mut self.slots[row.0 as usize].state, &mut self.undo);
         }
         outbox.clear();
-        self.sums.outputs = self.sums.outputs.plus(Digest::of(!seed, fault.reason.as_bytes()));
-        Err(fault)
+        self.sums.outputs = self.sums.outputs.plus(Digest::of(!self.seed_at(seq), reason.as_bytes()));
     }
 
     fn sums(&mut self) -> StageSums {
@@ -195,13 +169,4 @@ impl<S: Stage> AnyStage for Cell<S> {
     fn states(&self) -> &dyn Any {
         self
     }
-}
-
-/// What a panic said.
-fn text_of(payload: Box<dyn Any + Send>) -> String {
-    payload
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "a panic without a message".to_owned())
 }

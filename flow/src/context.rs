@@ -34,6 +34,11 @@ impl<'a> Context<'a> {
         Self { record, inputs, kinds }
     }
 
+    #[inline]
+    pub(crate) fn kinds(&self) -> &'a Kinds {
+        self.kinds
+    }
+
     /// The event's place in the total order.
     #[inline]
     pub fn seq(&self) -> Seq {
@@ -104,7 +109,7 @@ impl<'a> Context<'a> {
     #[inline]
     pub fn input<V: Event>(&self) -> Result<Option<&'a Archived<V>>, Reject> {
         let wanted = TypeId::of::<V>();
-        self.input_where::<V>(|from| self.kinds.output_of(from) == Some(wanted))
+        view_of::<V>(self.inputs.iter().find(|input| self.kinds.output_of(input.from) == Some(wanted)))
     }
 
     /// The value that the stage named `stage` sent for this event; `None` when it sent none.
@@ -113,28 +118,27 @@ impl<'a> Context<'a> {
     ///
     /// [`Reject`] when that stage sends another type, or the value is not a valid `V`.
     pub fn input_from<V: Event>(&self, stage: &str) -> Result<Option<&'a Archived<V>>, Reject> {
-        let Some(from) = self.kinds.stage(stage) else {
+        // What is there is looked through first: it is less than the stages of the flow.
+        let given = self.inputs.iter().find(|input| self.kinds.name_of(input.from) == Some(stage));
+        let Some(from) = given.map(|input| input.from).or_else(|| self.kinds.stage(stage)) else {
             return Err(Reject::new(format!("the flow has no stage `{stage}`")));
         };
         if self.kinds.output_of(from) != Some(TypeId::of::<V>()) {
             return Err(Reject::new(format!("stage `{stage}` does not send `{}`", V::NAME)));
         }
-        self.input_where::<V>(|id| id == from)
+        view_of::<V>(given)
     }
 
     /// The stages that sent a value for this event.
     pub fn senders(&self) -> impl Iterator<Item = StageId> {
         self.inputs.iter().map(|input| input.from)
     }
+}
 
-    #[inline]
-    fn input_where<V: Event>(
-        &self,
-        matches: impl Fn(StageId) -> bool,
-    ) -> Result<Option<&'a Archived<V>>, Reject> {
-        match self.inputs.iter().find(|input| matches(input.from)) {
-            Some(input) => Ok(Some(V::view(encoded_here(input.bytes))?)),
-            None => Ok(None),
-        }
+#[inline]
+fn view_of<'a, V: Event>(input: Option<&Input<'a>>) -> Result<Option<&'a Archived<V>>, Reject> {
+    match input {
+        Some(input) => Ok(Some(V::view(encoded_here(input.bytes))?)),
+        None => Ok(None),
     }
 }

@@ -51,6 +51,11 @@ impl Kinds {
         self.outputs.get(usize::from(stage.0)).copied()
     }
 
+    #[inline]
+    pub(crate) fn name_of(&self, stage: StageId) -> Option<&str> {
+        self.names.get(usize::from(stage.0)).map(String::as_str)
+    }
+
     pub(crate) fn stage(&self, name: &str) -> Option<StageId> {
         self.names.iter().position(|known| known == name).map(|index| StageId(index as u16))
     }

@@ -5,7 +5,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrayvec::ArrayVec;
 use downbeat_record::{Contract, Kind};
 
 use crate::builder::FlowBuilder;
@@ -16,7 +15,7 @@ use crate::events::Rejected;
 use crate::leaf::Leaf;
 use crate::out::Outbox;
 use crate::rows::Rows;
-use crate::unit::{Running, Shards, Unit};
+use crate::unit::{Before, Running, Shards, Unit};
 
 /// The most stages a flow may have.
 pub const STAGES_MAX: usize = 64;
@@ -173,7 +172,7 @@ impl Flow {
 
     /// A unit of some of the stages, with empty states.
     pub fn unit(&self, members: &[StageId], shards: Shards, kinds: &Arc<Kinds>) -> Unit {
-        let mut places = [None; STAGES_MAX];
+        let mut places: [Option<u8>; STAGES_MAX] = [None; STAGES_MAX];
         for (place, id) in members.iter().enumerate() {
             places[usize::from(id.0)] = Some(place as u8);
         }
@@ -208,7 +207,7 @@ impl Flow {
                 name: def.name.clone(),
                 keyed: def.keyed,
                 cells: (0..cells).map(|_| (def.make)(def)).collect(),
-                after: def.after.iter().copied().collect::<ArrayVec<_, STAGES_MAX>>(),
+                after: def.after.iter().map(|id| Before { id: *id, place: places[usize::from(id.0)] }).collect(),
                 successors: successors.fold(0, |set, place| set | 1 << place),
                 exported: elsewhere || self.leaves.iter().any(|leaf| leaf.after.contains(id)),
                 outbox: Outbox::new(),
@@ -222,7 +221,6 @@ impl Flow {
             on,
             keyed,
             fed,
-            places,
             kinds: kinds.clone(),
             rows: (0..parts.max(1)).map(|_| Rows::new()).collect(),
         }

@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use downbeat_record::rkyv::util::AlignedVec;
 use downbeat_record::{Digest, Event, Key, Kind};
 
-use crate::contracts::Kinds;
+use crate::context::Context;
 use crate::stage::Reject;
 
 /// The most bytes one value or one emitted event may take.
@@ -52,20 +52,42 @@ pub(crate) struct Outbox {
     used: usize,
     value_len: Option<usize>,
     commands: Vec<Emitted>,
+    /// Whether a stage is at work on it: if that panics, it stays so.
+    at_work: bool,
 }
 
 impl Outbox {
     pub(crate) fn new() -> Self {
         let mut bytes = AlignedVec::new();
         bytes.resize(1024, 0);
-        Self { bytes, used: 0, value_len: None, commands: Vec::with_capacity(4) }
+        Self { bytes, used: 0, value_len: None, commands: Vec::with_capacity(4), at_work: false }
     }
 
+    /// Drops what was put out, by a stage that ended or by one that never will.
     #[inline]
     pub(crate) fn clear(&mut self) {
         self.used = 0;
         self.value_len = None;
         self.commands.clear();
+        self.at_work = false;
+    }
+
+    /// A stage begins to work on it, empty as it is now.
+    #[inline]
+    pub(crate) fn begin(&mut self) {
+        self.clear();
+        self.at_work = true;
+    }
+
+    /// The stage has ended.
+    #[inline]
+    pub(crate) fn end(&mut self) {
+        self.at_work = false;
+    }
+
+    /// Whether a stage began and did not end: it panicked, if it is not on the stack.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.at_work
     }
 
     /// The value sent, if one was.
@@ -94,44 +116,48 @@ impl Outbox {
         Digest::of(seed ^ self.value_len.map_or(u64::MAX, |len| len as u64), &self.bytes[..self.used])
     }
 
-    /// Makes room for `len` bytes at the next place of an archive, and returns that place; what lies between is
-    /// zero.
+    /// Makes room for `len` bytes at `start`; what lies between that and what is there is zero.
     #[inline]
-    fn reserve(&mut self, len: usize) -> usize {
-        let start = self.used.next_multiple_of(16);
+    fn reserve(&mut self, start: usize, len: usize) {
         if self.bytes.len() < start + len {
-            self.bytes.resize((start + len).next_power_of_two(), 0);
+            self.grow(start + len);
         }
-        if start > self.used {
-            self.bytes[self.used..start].fill(0);
-        }
-        start
+        self.bytes[self.used..start].fill(0);
     }
 
-    /// Encodes behind what is there and returns where the archive begins and its length.
-    fn encode<E: Event>(&mut self, value: &E) -> Result<(usize, usize), Reject> {
+    #[cold]
+    fn grow(&mut self, len: usize) {
+        self.bytes.resize(len.next_power_of_two(), 0);
+    }
+
+    /// Encodes at `start` and returns the length of the archive.
+    #[inline(always)]
+    fn encode<E: Event>(&mut self, start: usize, value: &E) -> Result<usize, Reject> {
         let room = value.encoded_len_max();
         if room > OUTPUT_BYTES_MAX {
-            return Err(Reject::new(format!(
-                "a `{}` of up to {room} bytes is over {OUTPUT_BYTES_MAX}",
-                E::NAME
-            )));
+            return Err(too_large(E::NAME, room));
         }
-        let start = self.reserve(room);
+        self.reserve(start, room);
         let len = value.encode(&mut self.bytes[start..start + room])?;
         self.used = start + len;
-        Ok((start, len))
+        Ok(len)
     }
 
+    #[inline(always)]
     fn send<E: Event>(&mut self, value: &E) -> Result<(), Reject> {
-        if self.value_len.is_some() {
-            return Err(Reject::new(format!("a second `{}` was sent for one event", E::NAME)));
+        if self.used != 0 || self.value_len.is_some() {
+            return Err(self.too_late(E::NAME));
         }
-        if !self.commands.is_empty() {
-            return Err(Reject::new("a value must be sent before events are emitted"));
-        }
-        self.value_len = Some(self.encode(value)?.1);
+        self.value_len = Some(self.encode(0, value)?);
         Ok(())
+    }
+
+    #[cold]
+    fn too_late(&self, name: &str) -> Reject {
+        match self.value_len {
+            Some(_) => Reject::new(format!("a second `{name}` was sent for one event")),
+            None => Reject::new("a value must be sent before events are emitted"),
+        }
     }
 
     pub(crate) fn emit<E: Event>(&mut self, kind: Kind, key: Key, event: &E) -> Result<(), Reject> {
@@ -140,32 +166,36 @@ impl Outbox {
                 "more than {COMMANDS_PER_EVENT_MAX} events emitted for one event"
             )));
         }
-        let start = self.reserve(16);
-        self.used = start + 16;
-        self.bytes[start..start + 16].fill(0);
+        // The header is written when the event is: one that does not fit leaves nothing.
+        let start = self.used.next_multiple_of(16);
+        let at = start + 16;
+        let len = self.encode(at, event)?;
         self.bytes[start..start + 8].copy_from_slice(&key.0.to_le_bytes());
         self.bytes[start + 8..start + 10].copy_from_slice(&kind.0.to_le_bytes());
-        let (at, len) = self.encode(event)?;
         self.bytes[start + 10..start + 14].copy_from_slice(&(len as u32).to_le_bytes());
         self.commands.push(Emitted { kind, key, at, len });
         Ok(())
     }
 }
 
+#[cold]
+fn too_large(name: &str, room: usize) -> Reject {
+    Reject::new(format!("a `{name}` of up to {room} bytes is over {OUTPUT_BYTES_MAX}"))
+}
+
 /// Where a stage that sends `O` puts what it wants to put out for the event at hand.
 pub struct Out<'a, O> {
     outbox: &'a mut Outbox,
-    kinds: &'a Kinds,
     /// What the stage declares to emit.
     emits: &'a [TypeId],
-    key: Key,
+    event: &'a Context<'a>,
     sends: PhantomData<O>,
 }
 
 impl<'a, O: Event> Out<'a, O> {
     #[inline]
-    pub(crate) fn new(outbox: &'a mut Outbox, kinds: &'a Kinds, emits: &'a [TypeId], key: Key) -> Self {
-        Self { outbox, kinds, emits, key, sends: PhantomData }
+    pub(crate) fn new(outbox: &'a mut Outbox, emits: &'a [TypeId], event: &'a Context<'a>) -> Self {
+        Self { outbox, emits, event, sends: PhantomData }
     }
 
     /// Sends a value to the stages and leaves after this one, for this very event: at most one per event, and
@@ -189,7 +219,7 @@ impl<'a, O: Event> Out<'a, O> {
     /// [`COMMANDS_PER_EVENT_MAX`], or on one over [`OUTPUT_BYTES_MAX`].
     #[inline]
     pub fn emit<E: Event>(&mut self, event: &E) -> Result<(), Reject> {
-        self.emit_about(self.key, event)
+        self.emit_about(self.event.key(), event)
     }
 
     /// Like [`Out::emit`], about another key.
@@ -199,7 +229,7 @@ impl<'a, O: Event> Out<'a, O> {
     /// As [`Out::emit`].
     pub fn emit_about<E: Event>(&mut self, key: Key, event: &E) -> Result<(), Reject> {
         let wanted = TypeId::of::<E>();
-        let declared = self.emits.contains(&wanted).then(|| self.kinds.of(wanted)).flatten();
+        let declared = self.emits.contains(&wanted).then(|| self.event.kinds().of(wanted)).flatten();
         let Some(kind) = declared else {
             return Err(Reject::new(format!(
                 "`{}` is emitted but not declared: add `.emits::<{}>()` to the stage",

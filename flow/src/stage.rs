@@ -69,14 +69,15 @@ where
 /// Why a stage does not accept an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reject {
-    reason: String,
+    /// Boxed, it is two words, and what comes back from a stage for every event fits into two registers.
+    reason: Box<str>,
 }
 
 impl Reject {
     /// A rejection with a reason a person can read. The reason goes into the log and is compared on replay, so
     /// it must follow from the event and the state alone.
     pub fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+        Self { reason: reason.into().into_boxed_str() }
     }
 
     /// The reason.

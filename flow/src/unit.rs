@@ -8,15 +8,21 @@
 //!  inputs ────────► due ∪ { stages after the sender }
 //!  while due is not empty: take the first (declaration order is topological)
 //!      apply ──► value: due ∪ { its successors here }, sink.value if it has successors elsewhere
-//!             └─► commands: sink.command
+//!             ├─► commands: sink.command
+//!             └─► rejected, or it panicked: parked, sink.command says so
 //! ```
+//!
+//! A panic is caught around all stages that are due, once an event: catching costs at every event, and hardly any
+//! panics. The ones that are still due run after it.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use downbeat_record::{Event, Fields, Key, Record};
 
-use crate::cell::{AnyStage, Cell, Fault, StageSums};
+use crate::cell::{AnyStage, Cell, StageSums};
 use crate::command::fields_of;
 use crate::context::{Context, Input, StageId};
 use crate::contracts::Kinds;
@@ -24,7 +30,7 @@ use crate::events::Rejected;
 use crate::flow::STAGES_MAX;
 use crate::out::{Command, Outbox};
 use crate::rows::{Row, Rows};
-use crate::stage::Stage;
+use crate::stage::{Reject, Stage};
 
 /// Which of how many shards a unit owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,12 +56,20 @@ pub(crate) struct Running {
     pub(crate) keyed: bool,
     /// One per shard this unit owns; a stage that is not keyed has one.
     pub(crate) cells: Vec<Box<dyn AnyStage>>,
-    pub(crate) after: ArrayVec<StageId, STAGES_MAX>,
+    pub(crate) after: Box<[Before]>,
     /// The stages of this unit that come after it, as a bit set of places in the unit.
     pub(crate) successors: u64,
     /// Whether stages elsewhere, or leaves, come after it.
     pub(crate) exported: bool,
     pub(crate) outbox: Outbox,
+}
+
+/// A stage that comes before another one of a unit.
+#[derive(Clone, Copy)]
+pub(crate) struct Before {
+    pub(crate) id: StageId,
+    /// Its place, when it is in the same unit.
+    pub(crate) place: Option<u8>,
 }
 
 /// Some stages of a flow with their states.
@@ -68,8 +82,6 @@ pub struct Unit {
     pub(crate) keyed: u64,
     /// Per stage of the flow, the stages of this unit that come after it.
     pub(crate) fed: [u64; STAGES_MAX],
-    /// The place of each stage of the flow in this unit.
-    pub(crate) places: [Option<u8>; STAGES_MAX],
     pub(crate) kinds: Arc<Kinds>,
     /// Per shard it owns, where the states of keyed stages lie.
     pub(crate) rows: Vec<Rows>,
@@ -87,11 +99,26 @@ impl Spot {
     const ONLY: Self = Self { shard: 0, row: Row(0) };
 }
 
+/// How far the stages are with one event.
+struct Round {
+    /// The places of those that are to run, as a bit set; and of those that have sent a value.
+    due: u64,
+    sent: u64,
+    /// The one that runs, or ran last.
+    place: usize,
+    /// Where the states of keyed stages lie; none looked it up yet.
+    keyed: Option<Spot>,
+}
+
 /// The index under which the rejection of an event is named among the commands of a stage.
 const REJECTION_INDEX: u8 = u8::MAX - 1;
 
 impl Unit {
     /// Applies one event; `inputs` are the values that stages of other units sent for it.
+    ///
+    /// # Panics
+    ///
+    /// When the sink does. A stage that panics rejects the event.
     #[inline]
     pub fn apply(&mut self, record: &Record<'_>, inputs: &[Input<'_>], sink: &mut impl Sink) {
         let mut due = self.on.get(usize::from(record.fields.kind.0)).copied().unwrap_or(0);
@@ -101,19 +128,31 @@ impl Unit {
         for input in inputs {
             due |= self.fed[usize::from(input.from.0)];
         }
-        let (mut sent, mut known) = (0u64, None);
-        while due != 0 {
-            let place = due.trailing_zeros() as usize;
-            due &= due - 1;
-            let spot = if self.keyed >> place & 1 != 0 {
-                *known.get_or_insert_with(|| self.find(record.fields.key))
-            } else {
-                Spot::ONLY
-            };
-            if self.run(place, sent, spot, record, inputs, sink) {
-                sent |= 1 << place;
-                due |= self.stages[place].successors;
-            }
+        if due == 0 {
+            return;
+        }
+        let mut round = Round { due, sent: 0, place: 0, keyed: None };
+        while let Err(panic) =
+            catch_unwind(AssertUnwindSafe(|| self.run_due(&mut round, record, inputs, sink)))
+        {
+            self.panicked(&round, record, panic, sink);
+        }
+    }
+
+    /// Runs the stages that are due, and those that become so.
+    #[inline]
+    fn run_due(
+        &mut self,
+        round: &mut Round,
+        record: &Record<'_>,
+        inputs: &[Input<'_>],
+        sink: &mut impl Sink,
+    ) {
+        while round.due != 0 {
+            let place = round.due.trailing_zeros() as usize;
+            round.due &= round.due - 1;
+            round.place = place;
+            self.run(round, record, inputs, sink);
         }
     }
 
@@ -157,85 +196,124 @@ impl Unit {
     fn owns(&self, key: Key) -> bool {
         match self.shards {
             Shards::All(_) | Shards::One(_, 1) => true,
-            Shards::One(index, count) => key.shard(count) == index,
+            Shards::One(index, count) => shard_of(key, count) == index,
         }
     }
 
-    /// Where the states of a key lie.
+    /// Runs one stage; if it sends a value, those after it become due.
     #[inline]
-    fn find(&mut self, key: Key) -> Spot {
-        let shard = match self.shards {
-            Shards::All(count) if count > 1 => key.shard(count),
-            _ => 0,
-        };
-        Spot { shard, row: self.rows[shard as usize].of(key) }
+    fn run(&mut self, round: &mut Round, record: &Record<'_>, inputs: &[Input<'_>], sink: &mut impl Sink) {
+        if let Err(reject) = self.apply_one(round, record, inputs) {
+            self.park(round, record, reject.reason(), false, sink);
+            return;
+        }
+        let stage = &self.stages[round.place];
+        for command in stage.outbox.commands() {
+            sink.command(&fields_of(&stage.name, record, &command), command.payload);
+        }
+        if let Some(value) = stage.outbox.value() {
+            round.sent |= 1 << round.place;
+            round.due |= stage.successors;
+            if stage.exported {
+                sink.value(stage.id, record, value);
+            }
+        }
     }
 
-    /// Runs one stage; true when it sent a value.
+    /// Applies the event by one stage, with what those before it have sent.
     #[inline]
-    fn run(
+    fn apply_one(
         &mut self,
-        place: usize,
-        sent: u64,
-        spot: Spot,
+        round: &mut Round,
         record: &Record<'_>,
         inputs: &[Input<'_>],
-        sink: &mut impl Sink,
-    ) -> bool {
-        let (before, rest) = self.stages.split_at_mut(place);
-        let Running { id, name, keyed, cells, after, exported, outbox, .. } = &mut rest[0];
+    ) -> Result<(), Reject> {
+        let (before, rest) = self.stages.split_at_mut(round.place);
+        let stage = &mut rest[0];
         let mut seen = ArrayVec::<Input<'_>, STAGES_MAX>::new();
-        for from in after.iter() {
-            let local = self.places[usize::from(from.0)].map(usize::from);
-            let bytes = match local {
-                Some(at) if sent & 1 << at != 0 => before[at].outbox.value(),
+        for Before { id, place } in &*stage.after {
+            let bytes = match place {
+                Some(place) if round.sent >> place & 1 != 0 => before[usize::from(*place)].outbox.value(),
                 Some(_) => None,
-                None => inputs.iter().find(|input| input.from == *from).map(|input| input.bytes),
+                None => inputs.iter().find(|input| input.from == *id).map(|input| input.bytes),
             };
             if let Some(bytes) = bytes {
-                seen.push(Input { from: *from, bytes });
+                seen.push(Input { from: *id, bytes });
             }
         }
-        let key = if *keyed { record.fields.key } else { Key::NONE };
+        let spot = if stage.keyed {
+            *round.keyed.get_or_insert_with(|| find(&mut self.rows, self.shards, record.fields.key))
+        } else {
+            Spot::ONLY
+        };
         let context = Context::new(record, &seen, &self.kinds);
-        outbox.clear();
-        match cells[spot.shard as usize].apply(spot.row, key, &context, outbox, &self.kinds) {
-            Ok(()) => {
-                for command in outbox.commands() {
-                    sink.command(&fields_of(name, record, &command), command.payload);
-                }
-                let Some(value) = outbox.value() else { return false };
-                if *exported {
-                    sink.value(*id, record, value);
-                }
-                true
-            }
-            Err(fault) => {
-                reject(name, record, fault, &self.kinds, sink);
-                false
-            }
+        stage.cells[spot.shard as usize].apply(spot.row, &context, &mut stage.outbox)
+    }
+
+    /// Parks the event for the stage that panicked on it; if it was not a stage that did, the panic goes on.
+    #[cold]
+    fn panicked(&mut self, round: &Round, record: &Record<'_>, panic: Panic, sink: &mut impl Sink) {
+        if !self.stages[round.place].outbox.is_at_work() {
+            resume_unwind(panic);
         }
+        self.park(round, record, text_of(&*panic), true, sink);
+    }
+
+    /// Puts the stage back to where it was before the event, and the rejection into the order; unless the event is a
+    /// rejection itself: a stage that fails on those too would never come to an end.
+    #[cold]
+    fn park(
+        &mut self,
+        round: &Round,
+        record: &Record<'_>,
+        reason: &str,
+        panicked: bool,
+        sink: &mut impl Sink,
+    ) {
+        let stage = &mut self.stages[round.place];
+        let spot = round.keyed.filter(|_| stage.keyed).unwrap_or(Spot::ONLY);
+        stage.cells[spot.shard as usize].park(spot.row, record.seq, &mut stage.outbox, reason);
+        if record.fields.kind == self.kinds.rejected {
+            return;
+        }
+        let reason = reason.chars().take(REASON_CHARS_MAX).collect();
+        let event = Rejected { stage: stage.name.to_string(), reason, panicked };
+        let mut bytes = downbeat_record::AlignedBuf::zeroed(event.encoded_len_max());
+        let len = event.encode(&mut bytes).expect("a buffer of encoded_len_max holds the event");
+        let command = Command {
+            kind: self.kinds.rejected,
+            key: record.fields.key,
+            index: REJECTION_INDEX,
+            payload: &bytes[..len],
+        };
+        sink.command(&fields_of(&stage.name, record, &command), command.payload);
     }
 }
 
-/// Puts the rejection of an event into the order, unless that event is a rejection itself: a stage that fails
-/// on those too would never come to an end.
-#[cold]
-fn reject(name: &str, record: &Record<'_>, fault: Fault, kinds: &Kinds, sink: &mut impl Sink) {
-    if record.fields.kind == kinds.rejected {
-        return;
-    }
-    let reason = fault.reason.chars().take(REASON_CHARS_MAX).collect();
-    let event = Rejected { stage: name.to_owned(), reason, panicked: fault.panicked };
-    let mut bytes = downbeat_record::AlignedBuf::zeroed(event.encoded_len_max());
-    let len = event.encode(&mut bytes).expect("a buffer of encoded_len_max holds the event");
-    let command = Command {
-        kind: kinds.rejected,
-        key: record.fields.key,
-        index: REJECTION_INDEX,
-        payload: &bytes[..len],
+/// Not inlined: it would be computed ahead, also where there is one shard.
+#[inline(never)]
+fn shard_of(key: Key, shards: u32) -> u32 {
+    key.shard(shards)
+}
+
+/// Where the states of a key lie.
+#[inline]
+fn find(rows: &mut [Rows], shards: Shards, key: Key) -> Spot {
+    let shard = match shards {
+        Shards::All(count) if count > 1 => shard_of(key, count),
+        _ => 0,
     };
-    sink.command(&fields_of(name, record, &command), command.payload);
+    Spot { shard, row: rows[shard as usize].of(key) }
+}
+
+/// What a panic carries.
+type Panic = Box<dyn Any + Send>;
+
+/// What it said.
+fn text_of(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic without a message")
 }
 
 /// The most of a reason that is logged, in characters.

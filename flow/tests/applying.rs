@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use downbeat_flow::{
-    Context, Flow, Input, Kinds, Ledger, Mismatch, Nothing, Out, Reject, Rejected, Shards, Sink, Stage,
+    Context, Flow, Input, Kinds, Ledger, Mismatch, Nothing, OUTPUT_BYTES_MAX, Out, Reject, Rejected, Shards, Sink, Stage,
     StageId, Unit, key_of, source_of,
 };
 use downbeat_record::{
@@ -21,6 +21,12 @@ struct Do {
 #[event(name = "test.Done", version = 1)]
 struct Done {
     amount: u64,
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Said", version = 1)]
+struct Said {
+    text: String,
 }
 
 /// Does as it is told, after changing its state.
@@ -51,6 +57,11 @@ impl Stage for Obedient {
                 out.send(&Done { amount })?;
             }
             "emit what is not declared" => out.emit(&Do { what: String::new(), amount })?,
+            "send although too much cannot be emitted" => {
+                let text = "x".repeat(OUTPUT_BYTES_MAX + 1);
+                assert!(out.emit(&Said { text }).is_err());
+                out.send(&Done { amount })?;
+            }
             "reject" => return Err(Reject::new("no")),
             "panic" => panic!("I cannot"),
             _ => {}
@@ -69,6 +80,19 @@ impl Stage for Adds {
     fn apply(&self, state: &mut u64, event: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
         let done = event.input::<Done>()?.ok_or_else(|| Reject::new("called without a value"))?;
         *state += done.amount.to_native();
+        Ok(())
+    }
+}
+
+/// Counts what it is on.
+struct Counts;
+
+impl Stage for Counts {
+    type State = u64;
+    type Output = Nothing;
+
+    fn apply(&self, state: &mut u64, _: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        *state += 1;
         Ok(())
     }
 }
@@ -100,9 +124,12 @@ impl Rig {
             .stage("obedient", Obedient)
             .on::<Do>()
             .emits::<Done>()
+            .emits::<Said>()
             .stage("adds", Adds)
             .global()
             .after(["obedient"])
+            .stage("counts", Counts)
+            .on::<Do>()
             .build()
             .unwrap();
         let mut table = ContractTable::new();
@@ -154,6 +181,7 @@ fn sum(unit: &Unit, stage: &str) -> u64 {
     let mut sum = 0;
     let known = match stage {
         "adds" => unit.each_state::<Adds>(stage, |_, state| sum += state),
+        "counts" => unit.each_state::<Counts>(stage, |_, state| sum += state),
         _ => unit.each_state::<Obedient>(stage, |_, state| sum += state),
     };
     assert!(known);
@@ -194,6 +222,47 @@ fn a_rejected_event_leaves_no_trace_in_state_or_outputs() {
     assert_eq!(reasons[3], (5, "more than 8 events emitted for one event", false));
     assert_eq!(reasons[4], (6, "a value must be sent before events are emitted", false));
     assert!(reasons[5].1.contains("`test.Do`"), "{}", reasons[5].1);
+}
+
+#[test]
+fn an_event_that_one_stage_rejects_or_panics_on_reaches_the_others() {
+    let rig = Rig::new();
+    let mut unit = rig.unit(1);
+    let taken = rig.run(&mut unit, &rig.batch(&["panic", "send", "reject", "panic"]));
+    assert_eq!((sum(&unit, "obedient"), sum(&unit, "adds"), sum(&unit, "counts")), (2, 2, 4));
+    assert_eq!(rig.rejections(&taken).iter().map(|(seq, ..)| *seq).collect::<Vec<_>>(), [1, 3, 4]);
+}
+
+#[test]
+fn what_could_not_be_emitted_is_no_part_of_what_is_sent() {
+    let rig = Rig::new();
+    let mut unit = rig.unit(1);
+    let taken = rig.run(&mut unit, &rig.batch(&["send although too much cannot be emitted"]));
+    assert_eq!((sum(&unit, "adds"), taken.commands.len()), (1, 0));
+}
+
+/// A sink that breaks.
+struct Broken;
+
+impl Sink for Broken {
+    fn value(&mut self, _: StageId, _: &Record<'_>, _: &[u8]) {}
+
+    fn command(&mut self, _: &Fields, _: &[u8]) {
+        panic!("the sink is broken");
+    }
+}
+
+#[test]
+fn a_panic_of_the_sink_is_nobodys_rejection_and_goes_on() {
+    let rig = Rig::new();
+    for order in ["emit", "reject"] {
+        let batch = rig.batch(&[order]);
+        let mut unit = rig.unit(1);
+        let record = batch.records().next().unwrap();
+        let apply = std::panic::AssertUnwindSafe(|| unit.apply(&record, &[], &mut Broken));
+        let panic = std::panic::catch_unwind(apply).expect_err("it goes on");
+        assert_eq!(panic.downcast_ref(), Some(&"the sink is broken"));
+    }
 }
 
 #[test]

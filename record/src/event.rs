@@ -1,10 +1,10 @@
 //! An event type: a name, a version, a shape, and how its values become bytes and are read in place.
 
 use rkyv::Archived;
-use rkyv::api::high::{HighSerializer, HighValidator, access, to_bytes_in_with_alloc};
+use rkyv::api::low::{LowSerializer, LowValidator, access, to_bytes_in_with_alloc};
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor;
-use rkyv::ser::allocator::ArenaHandle;
+use rkyv::rancor::{Error, Failure};
+use rkyv::ser::allocator::{ArenaHandle, SubAllocator};
 use rkyv::ser::writer::{Buffer, Positional};
 use rkyv::{Portable, Serialize};
 
@@ -73,16 +73,29 @@ pub trait Event: rkyv::Archive + Shaped + Sized + 'static {
 /// The longest archive: its pointers are signed 32-bit distances, and rkyv panics when one does not fit.
 const ARCHIVE_LEN_MAX: usize = i32::MAX as usize;
 
+/// Writes into a slice, with `A` for what it has to keep meanwhile. No shared pointers: [`Shaped`] has none.
+type Encoder<'a, A> = LowSerializer<Buffer<'a>, A, Failure>;
+
 /// What `#[derive(Event)]` calls to encode; the bounds are checked where the type is concrete.
 #[doc(hidden)]
+#[inline]
 pub fn encode<T>(value: &T, out: &mut [u8], contract: &'static str) -> Result<usize, DecodeError>
 where
-    T: for<'a> Serialize<HighSerializer<Buffer<'a>, ArenaHandle<'a>, rancor::Failure>>,
+    T: Shaped
+        + for<'a> Serialize<Encoder<'a, SubAllocator<'a>>>
+        + for<'a> Serialize<Encoder<'a, ArenaHandle<'a>>>,
 {
     let room = out.len().min(ARCHIVE_LEN_MAX);
     let out = &mut out[..room];
+    if value.out_of_line_max() == 0 {
+        // Usually there is nothing to keep meanwhile, and what that would need is not made ready.
+        let written = to_bytes_in_with_alloc(value, Buffer::from(&mut *out), SubAllocator::new(&mut []));
+        if let Ok(written) = written {
+            return Ok(written.pos());
+        }
+    }
     rkyv::util::with_arena(|arena| {
-        to_bytes_in_with_alloc::<_, _, rancor::Failure>(value, Buffer::from(out), arena.acquire())
+        to_bytes_in_with_alloc(value, Buffer::from(out), arena.acquire())
             .map(|written| written.pos())
             .map_err(|_| DecodeError::TooLarge { contract, room })
     })
@@ -90,12 +103,22 @@ where
 
 /// What `#[derive(Event)]` calls to read in place.
 #[doc(hidden)]
+#[inline]
 pub fn view<'a, A>(bytes: Verified<&'a [u8]>, contract: &'static str) -> Result<&'a A, DecodeError>
 where
-    A: Portable + for<'b> CheckBytes<HighValidator<'b, rancor::Error>>,
+    A: Portable + for<'b> CheckBytes<LowValidator<'b, Failure>> + for<'b> CheckBytes<LowValidator<'b, Error>>,
 {
-    access::<A, rancor::Error>(bytes.bytes())
-        .map_err(|error| DecodeError::Invalid { contract, reason: error.to_string() })
+    access::<A, Failure>(bytes.bytes()).map_err(|_| invalid::<A>(bytes.bytes(), contract))
+}
+
+/// Checks once more what is not an archive, for the reason: to carry one costs where there is none as well.
+#[cold]
+fn invalid<A>(bytes: &[u8], contract: &'static str) -> DecodeError
+where
+    A: Portable + for<'b> CheckBytes<LowValidator<'b, Error>>,
+{
+    let reason = access::<A, Error>(bytes).err().map(|error| error.to_string());
+    DecodeError::Invalid { contract, reason: reason.unwrap_or_default() }
 }
 
 #[cfg(test)]
@@ -144,6 +167,33 @@ mod tests {
             let error = Fixed::view(encoded_here(&shifted.0[shift..shift + 32])).err().unwrap();
             assert!(matches!(error, DecodeError::Invalid { contract: "test.Fixed", .. }), "{error}");
         }
+    }
+
+    #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(crate = crate)]
+    struct Nested {
+        all: Vec<Vec<String>>,
+        one: Option<Box<u64>>,
+    }
+
+    #[test]
+    fn what_is_empty_takes_its_fixed_part() {
+        let (event, mut out) = (Nested { all: Vec::new(), one: None }, Aligned([0; 160]));
+        let len = event.encode(&mut out.0).unwrap();
+        assert_eq!(len, size_of::<Archived<Nested>>());
+        let archived = Nested::view(encoded_here(&out.0[..len])).unwrap();
+        assert!(archived.all.is_empty() && archived.one.is_none());
+    }
+
+    #[test]
+    fn what_is_no_archive_is_refused_with_the_reason() {
+        let mut out = Aligned([0; 160]);
+        let event = Nested { all: vec![vec!["x".into()]; 3], one: None };
+        let len = event.encode(&mut out.0).unwrap();
+        out.0[len - 12] ^= 0x40;
+        let error = Nested::view(encoded_here(&out.0[..len])).err().unwrap();
+        let DecodeError::Invalid { contract: "Nested", reason } = error else { panic!("{error}") };
+        assert!(!reason.is_empty());
     }
 
     #[test]
