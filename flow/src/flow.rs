@@ -179,6 +179,7 @@ impl Flow {
         let mut on: Vec<u64> = Vec::new();
         let mut fed = [0; STAGES_MAX];
         let mut keyed = 0;
+        let before = |id: &StageId| Before { id: *id, place: places[usize::from(id.0)] };
         let stages = members.iter().enumerate().map(|(place, id)| {
             let def = self.stage(*id);
             for one in &def.on {
@@ -207,7 +208,7 @@ impl Flow {
                 name: def.name.clone(),
                 keyed: def.keyed,
                 cells: (0..cells).map(|_| (def.make)(def)).collect(),
-                after: def.after.iter().map(|id| Before { id: *id, place: places[usize::from(id.0)] }).collect(),
+                after: def.after.iter().map(before).collect(),
                 successors: successors.fold(0, |set, place| set | 1 << place),
                 exported: elsewhere || self.leaves.iter().any(|leaf| leaf.after.contains(id)),
                 outbox: Outbox::new(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use downbeat_flow::{
-    Context, Flow, Input, Kinds, Ledger, Mismatch, Nothing, OUTPUT_BYTES_MAX, Out, Reject, Rejected, Shards, Sink, Stage,
-    StageId, Unit, key_of, source_of,
+    Context, Flow, Input, Kinds, Ledger, Mismatch, Nothing, OUTPUT_BYTES_MAX, Out, Reject, Rejected, Shards,
+    Sink, Stage, StageId, Unit, key_of, source_of,
 };
 use downbeat_record::{
     AlignedBuf, Batch, ContractTable, Event, Fields, Key, Record, Seq, Timestamp, encoded_here, rkyv,
