@@ -148,6 +148,9 @@ impl LaneIn {
     #[inline(always)]
     fn take_value(&mut self, token: Token, values: &mut Vec<u128>) -> usize {
         let start = values.len();
+        if token.value_len == 0 {
+            return start;
+        }
         for _ in 0..(token.value_len as usize).div_ceil(WORD) {
             values.push(self.words.take());
         }

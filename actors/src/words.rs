@@ -56,11 +56,9 @@ impl Word {
         }
     }
 
-    /// Under loom: notes that `taken` words are taken, this one last.
-    #[inline(always)]
-    #[cfg_attr(not(loom), allow(unused_variables))]
+    /// Notes that `taken` words are taken, this one last.
+    #[cfg(loom)]
     fn note_taken(&self, taken: u64) {
-        #[cfg(loom)]
         self.taken.store(taken, Ordering::Relaxed);
     }
 }
@@ -171,8 +169,11 @@ impl WordsIn {
 
     #[inline(always)]
     fn step(&mut self) {
-        self.taken += 1;
-        self.slot(self.taken - 1).note_taken(self.taken);
+        // `taken` is below `end`, so this cannot wrap.
+        let taken = self.taken.wrapping_add(1);
+        #[cfg(loom)]
+        self.slot(self.taken).note_taken(taken);
+        self.taken = taken;
     }
 
     /// Gives the room of everything taken back to the sender.
