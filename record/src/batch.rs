@@ -183,7 +183,9 @@ impl Batch {
         let end = at + payload.len();
         self.buf[at..end].copy_from_slice(payload);
         let padded = end.next_multiple_of(ALIGN);
-        self.buf[end..padded].fill(0);
+        if padded > end {
+            self.buf[end..padded].fill(0);
+        }
 
         self.len = padded;
         self.last_timestamp = timestamp;
