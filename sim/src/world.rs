@@ -50,7 +50,7 @@ pub(crate) struct World {
     /// What was damaged, and what the platter said, before opens that ended with a power cut.
     interrupted: (bool, BatchNo),
     /// A damaged log was opened, with a cut, while a dead process still had writes on their way: one of them may come and
-    /// tell that what was lost had been durable. There is no copy of that any more.
+    /// tell that what was lost had been durable. There is no copy of that any more. An open that finds no such write ends it.
     late_witness: bool,
     pub(crate) counts: Counts,
 }
@@ -371,7 +371,7 @@ impl World {
             self.counts.untold += 1;
             return Ok(Next::End);
         }
-        self.late_witness |= damaged && self.program.disk.has_lingering();
+        self.late_witness = self.program.disk.has_lingering() && (damaged || self.late_witness);
         self.program.disk.accept();
         self.process = Some(process);
         Ok(Next::Go)
