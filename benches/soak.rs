@@ -68,7 +68,8 @@ struct Slice {
     log: u64,
     events_per_second: f64,
     process: Process,
-    receipts: Latencies,
+    /// The p99.9 of the receipts. All of their times would be memory that grows with the slices.
+    slow_receipt: f64,
 }
 
 impl Plan {
@@ -120,8 +121,9 @@ impl Plan {
                 let mut receipts = Latencies::default();
                 told.try_iter().for_each(|time| receipts.add(time));
                 let process = Process::look();
-                let slice = Slice { at: begun.elapsed(), log, events_per_second, process, receipts };
-                slice.say(run);
+                let slow_receipt = receipts.at(0.999);
+                let slice = Slice { at: begun.elapsed(), log, events_per_second, process, slow_receipt };
+                slice.say(run, &receipts);
                 slices.push(slice);
                 over.fetch_or(begun.elapsed() >= self.time, Ordering::Relaxed);
             }
@@ -142,7 +144,7 @@ impl Plan {
         };
         let (before, after) = settled.split_at(settled.len().div_ceil(2));
         let rate = |slices: &[&Slice]| median(slices.iter().map(|slice| slice.events_per_second));
-        let tail = |slices: &[&Slice]| median(slices.iter().map(|slice| slice.receipts.at(0.999)));
+        let tail = |slices: &[&Slice]| median(slices.iter().map(|slice| slice.slow_receipt));
         let highest = settled.iter().map(|slice| slice.process.resident_bytes).max().unwrap_or(0);
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         run.say(format_args!(
@@ -182,7 +184,7 @@ fn produce(rig: &Rig, producer: u64, events: u64, over: &AtomicBool) {
 }
 
 impl Slice {
-    fn say(&self, run: &Run) {
+    fn say(&self, run: &Run, receipts: &Latencies) {
         run.say(format_args!(
             "{:>6.0} s  log {:>3}  {:>5.2} M/s  {:>7.1} MiB  {:>3} descriptors  {:>2} threads  receipts {}",
             self.at.as_secs_f64(),
@@ -191,7 +193,7 @@ impl Slice {
             self.process.resident_bytes as f64 / f64::from(1 << 20),
             self.process.descriptors,
             self.process.threads,
-            self.receipts
+            receipts
         ));
     }
 }
