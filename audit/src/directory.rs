@@ -166,9 +166,9 @@ impl Behind {
             };
             offset += (zeros * BLOCK) as u64;
             self.dirty.get_or_insert_with(|| (directory.file(id), offset));
-            let header = BatchHeader::parse(&rest[zeros * BLOCK..]).ok().filter(|header| {
-                *salt.get_or_insert(header.salt()) == header.salt() && header.durable() < header.batch_no()
-            });
+            let header = BatchHeader::parse(&rest[zeros * BLOCK..])
+                .ok()
+                .filter(|header| *salt.get_or_insert(header.salt()) == header.salt());
             let Some(header) = header else {
                 offset += BLOCK as u64;
                 continue;

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Write as _};
 
+use crate::ids::BatchNo;
+
 /// Text from outside in a message: a path, a name out of a log. Control characters are escaped, so that the message
 /// stays one line and moves no terminal's cursor.
 ///
@@ -84,6 +86,14 @@ pub enum BatchError {
         count: u32,
         /// Body bytes claimed.
         body_len: u32,
+    },
+    /// A batch knows of those before it only.
+    #[error("batch {batch_no} says that batch {durable} was durable before it was written")]
+    Mark {
+        /// Its number.
+        batch_no: BatchNo,
+        /// The batch that it calls durable.
+        durable: BatchNo,
     },
     /// An event inside a checksummed body does not parse: a writer's fault, not the disk's.
     #[error("event {index} of the batch does not parse at byte {offset}")]

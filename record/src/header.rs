@@ -207,6 +207,10 @@ impl BatchHeader {
         {
             return Err(BatchError::Lengths { count, body_len });
         }
+        let (batch_no, durable) = (header.batch_no(), header.durable());
+        if durable >= batch_no {
+            return Err(BatchError::Mark { batch_no, durable });
+        }
         Ok(header)
     }
 
@@ -352,11 +356,11 @@ mod tests {
             timestamp: Timestamp(0x4142),
         };
         let stamp = Stamp {
-            batch_no: BatchNo(0x0102),
+            batch_no: BatchNo(0x3132),
             epoch: Epoch(0x2122),
             salt: 0x5152_5354,
             prev_root: Root([0x61; 32]),
-            durable: BatchNo(0x3132),
+            durable: BatchNo(0x0102),
             clock_error_ns: 0x7172_7374,
         };
         BatchHeader::seal(&mut bytes, 48, contents, &stamp);
@@ -377,7 +381,7 @@ mod tests {
         let header = BatchHeader::parse(&sealed()).unwrap();
         assert_eq!((header.kind(), header.count(), header.body_len()), (BatchKind::Data, 3, 48));
         assert_eq!((header.first_seq(), header.last_seq()), (Seq(0x1112), Seq(0x1114)));
-        assert_eq!((header.batch_no(), header.durable()), (BatchNo(0x0102), BatchNo(0x3132)));
+        assert_eq!((header.batch_no(), header.durable()), (BatchNo(0x3132), BatchNo(0x0102)));
         assert_eq!((header.epoch(), header.salt()), (Epoch(0x2122), 0x5152_5354));
         assert_eq!((header.timestamp(), header.clock_error_ns()), (Timestamp(0x4142), 0x7172_7374));
         assert_eq!((header.prev_root(), header.padded_len()), (Root([0x61; 32]), BLOCK));
@@ -391,7 +395,7 @@ mod tests {
         assert_eq!(
             at(16..48),
             [
-                &[2, 1][..],
+                &[0x32, 0x31][..],
                 &[0; 6],
                 &[0x12, 0x11],
                 &[0; 6],
@@ -401,7 +405,7 @@ mod tests {
             ]
             .concat()
         );
-        assert_eq!(at(48..64), [&[0x32, 0x31][..], &[0; 6], &[0x42, 0x41], &[0; 6]].concat());
+        assert_eq!(at(48..64), [&[2, 1][..], &[0; 6], &[0x42, 0x41], &[0; 6]].concat());
         assert_eq!(at(64..96), [0x61; 32]);
         assert_eq!(at(100..128), [&[0x74, 0x73, 0x72, 0x71][..], &[0; 24]].concat());
     }
@@ -428,6 +432,16 @@ mod tests {
         ] {
             assert!(matches!(forged(at, &value), Err(BatchError::Lengths { .. })), "byte {at}: {value:?}");
         }
+    }
+
+    #[test]
+    fn a_batch_that_calls_itself_or_a_later_one_durable_is_refused() {
+        let at = std::mem::offset_of!(BatchHeader, durable_batch_no);
+        for durable in [0x3132, 0x3133, u64::MAX] {
+            let error = BatchError::Mark { batch_no: BatchNo(0x3132), durable: BatchNo(durable) };
+            assert_eq!(forged(at, &durable.to_le_bytes()).err(), Some(error));
+        }
+        assert!(forged(at, &0x3131_u64.to_le_bytes()).is_ok());
     }
 
     #[test]

@@ -116,6 +116,7 @@ pub(crate) fn recover(
         notices: Vec::new(),
     };
     if survey.manifest.is_none() && !in_use {
+        expect_nothing_durable(storage, &survey)?;
         outcome.gather_spares(&survey, |_| false);
         return Ok(outcome);
     }
@@ -153,6 +154,28 @@ fn unsettled_from(survey: &Survey, outcome: &Outcome) -> SegmentId {
 fn highest_epoch(survey: &Survey) -> Epoch {
     let headers = survey.segments.values().filter_map(|segment| segment.header()).map(|header| header.epoch);
     headers.chain(survey.manifest.map(|manifest| manifest.epoch)).max().unwrap_or_default()
+}
+
+/// Nothing is acknowledged before there is a manifest. Where the device lost that, and the header of the segment too,
+/// a batch may still say that another one was durable: then this is no place for a new log.
+fn expect_nothing_durable(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
+    for (id, segment) in &survey.segments {
+        let (name, mut behind) = (names::segment(*id), Behind::default());
+        let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
+        behind.look(storage.path(&name), window, BLOCK as u64..segment.len, None, BatchNo(1))?;
+        if behind.durable > BatchNo::ZERO {
+            return Err(ScanError::Damaged {
+                path: storage.path(&name),
+                offset: 0,
+                batch: BatchNo(1),
+                first_seq: Seq(1),
+                resumes: behind.islands.iter().min().map(|(_, seq)| *seq),
+                durable: behind.durable,
+                reason: Damage::Zeros,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A file under a segment's name that is no segment, in a directory that nothing else says is a log.

@@ -188,7 +188,7 @@ impl Behind {
                 self.dirty = true;
                 if let Ok(header) = BatchHeader::parse(bytes) {
                     let ours = *salt.get_or_insert(header.salt()) == header.salt();
-                    if ours && header.durable() < header.batch_no() {
+                    if ours {
                         self.durable = self.durable.max(header.durable());
                         let unreadable =
                             |source| ScanError::Unreadable { path: path.clone(), offset, source };

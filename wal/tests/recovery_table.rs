@@ -240,6 +240,23 @@ fn row_h_a_rotten_or_zeroed_header_before_acknowledged_batches_is_refused() {
 }
 
 #[test]
+fn row_h_a_log_without_manifest_and_header_is_no_place_for_a_new_one() {
+    let memory = log_of(3, 100);
+    for name in names::MANIFEST {
+        memory.tamper_if_there(name, |bytes| bytes.fill(0));
+    }
+    memory.tamper(FIRST, |bytes| bytes[..BLOCK].fill(0));
+    let before = memory.bytes(FIRST);
+    match refused(&memory) {
+        ScanError::Damaged { path, batch, durable, .. } => {
+            assert_eq!((path.ends_with(FIRST), batch, durable), (true, BatchNo(1), BatchNo(2)));
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(memory.bytes(FIRST), before, "nothing is changed");
+}
+
+#[test]
 fn row_i_a_read_error_is_refused_wherever_it_happens() {
     let memory = log_of(20, 5_000);
     for after in 0..12 {

@@ -44,7 +44,6 @@ impl Scout {
             let header = scan.header_at(self.offset)?.ok().filter(|header| {
                 (header.salt(), header.epoch()) == (scan.header.batch_salt(), scan.header.epoch)
                     && self.offset + header.padded_len() as u64 <= scan.header.segment_size
-                    && header.durable() < header.batch_no()
             });
             match header {
                 Some(header) => {
