@@ -462,6 +462,11 @@ impl Process {
         told && applied && self.sequencer.is_idle() && self.stages.is_quiet() && self.effects.is_empty()
     }
 
+    /// How far the log itself is, which may not have said so yet: without power nothing ends.
+    pub(crate) fn log_durable(&self) -> Seq {
+        if self.disk.has_power() { self.log.durable().seq } else { self.durable }
+    }
+
     /// How far the log is known to be durable.
     pub(crate) fn durable(&self) -> Seq {
         self.durable

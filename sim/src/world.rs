@@ -47,7 +47,7 @@ pub(crate) struct World {
     slow: Option<(usize, u64)>,
     /// A copy was put back: like a late write, it can bring what an open has cut and nobody relies on.
     repaired: bool,
-    /// What was damaged, and what the platter said, before opens that ended with a power cut.
+    /// What was damaged, and what the platter said, before opens that did not come to their end.
     interrupted: (bool, BatchNo),
     /// A damaged log was opened, with a cut, while a dead process still had writes on their way: one of them may come and
     /// tell that what was lost had been durable. There is no copy of that any more. An open that finds no such write ends it.
@@ -300,8 +300,12 @@ impl World {
 
     /// Somebody reads what is durable, from the bytes alone, while it is being written.
     fn follow(&mut self) -> Result<(), Violation> {
+        // The log may know of more than it had time to say, and its batches tell.
+        if let Some(process) = &self.process {
+            self.truth.watermark(process.log_durable());
+        }
         let read = self.program.read(Trust::Durable);
-        let explained = self.program.disk.is_damaged() || self.program.disk.gave_errors();
+        let explained = self.program.disk.was_damaged() || self.program.disk.gave_errors();
         match read {
             Ok(entries) => self.truth.read(&entries),
             Err(_) if explained || !self.program.disk.has_power() => Ok(()),
@@ -333,16 +337,25 @@ impl World {
         if !self.program.disk.has_power() {
             note!(self.trace, "{tick} the power goes while the log is opened");
             drop(opened);
-            // It may have removed what was damaged, and what would have told.
-            let (before, told) = self.interrupted;
-            self.interrupted = (before || damaged, told.max(word));
+            self.interrupted(damaged, word);
             self.end_process();
             return Ok(Next::Go);
         }
         match opened {
             Ok(opened) => self.take_over(opened, word),
-            Err(refusal) => self.refused(&refusal),
+            Err(refusal) => {
+                if matches!(refusal, OpenError::Scan(ScanError::Io { .. })) {
+                    self.interrupted(damaged, word);
+                }
+                self.refused(&refusal)
+            }
         }
+    }
+
+    /// An open did not come to its end; it may have removed what was damaged, and what would have told.
+    fn interrupted(&mut self, damaged: bool, word: BatchNo) {
+        let (before, told) = self.interrupted;
+        self.interrupted = (before || damaged, told.max(word));
     }
 
     fn take_over(&mut self, opened: Opened, word: BatchNo) -> Result<Next, Violation> {
