@@ -219,7 +219,8 @@ fn clear(
     for name in &litter {
         storage.remove(name).map_err(|source| io_error(storage, "remove", name, source))?;
     }
-    if !litter.is_empty() {
+    // The names of spare segments as well: who made them may have ended before it could sync them.
+    if !litter.is_empty() || !spares.is_empty() {
         storage.sync_dir().map_err(|source| io_error(storage, "sync", "", source))?;
     }
     Ok(spares)
