@@ -337,7 +337,7 @@ impl World {
         if !self.program.disk.has_power() {
             note!(self.trace, "{tick} the power goes while the log is opened");
             drop(opened);
-            self.interrupted(damaged, word);
+            self.note_interrupted(damaged, word);
             self.end_process();
             return Ok(Next::Go);
         }
@@ -345,7 +345,7 @@ impl World {
             Ok(opened) => self.take_over(opened, word),
             Err(refusal) => {
                 if matches!(refusal, OpenError::Scan(ScanError::Io { .. })) {
-                    self.interrupted(damaged, word);
+                    self.note_interrupted(damaged, word);
                 }
                 self.refused(&refusal)
             }
@@ -353,7 +353,7 @@ impl World {
     }
 
     /// An open did not come to its end; it may have removed what was damaged, and what would have told.
-    fn interrupted(&mut self, damaged: bool, word: BatchNo) {
+    fn note_interrupted(&mut self, damaged: bool, word: BatchNo) {
         let (before, told) = self.interrupted;
         self.interrupted = (before || damaged, told.max(word));
     }
