@@ -7,7 +7,7 @@
 //!  2 fill it with zeros, paced                as 1
 //!  3 sync it                                  as 1
 //!  4 rename it to n.seg                       as 1, or as 5
-//!  5 sync the directory                       a prepared segment: used after a close, made anew after a crash
+//!  5 sync the directory                       a prepared segment, which the next open makes anew
 //! ```
 //!
 //! The zeros matter: a write into space that was only reserved makes the filesystem convert it on every sync,
@@ -77,28 +77,30 @@ pub(crate) struct Failure {
 }
 
 impl Pool {
-    /// A pool that has `ready` and goes on with `next`. One segment is made ready at once if none is; that this
-    /// fails is no error here, the writer is told when it asks.
+    /// A pool that begins with `next`, and makes that one ready at once; that this fails is no error here, the writer
+    /// is told when it asks.
     pub(crate) fn start(
         storage: &Arc<dyn Storage>,
         settings: &crate::options::Settings,
         bell: Bell,
-        ready: VecDeque<Prepared>,
         next: SegmentId,
     ) -> io::Result<Self> {
-        let empty = ready.is_empty();
         let shared = Arc::new(Shared {
             storage: Arc::clone(storage),
             segment_bytes: settings.segment_bytes,
             spare_segments: settings.spare_segments,
             zero_fill_bytes_per_second: settings.zero_fill_bytes_per_second,
             bell,
-            state: Mutex::new(State { ready, next, failure: None, manifest: None, closing: false }),
+            state: Mutex::new(State {
+                ready: VecDeque::new(),
+                next,
+                failure: None,
+                manifest: None,
+                closing: false,
+            }),
             changed: Condvar::new(),
         });
-        if empty {
-            shared.prepare_next(false);
-        }
+        shared.prepare_next(false);
         let thread = if storage.single_threaded() {
             None
         } else {

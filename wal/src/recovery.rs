@@ -11,7 +11,6 @@
 //! same. A cut needs no change to the files either: the writer goes on in a *new* segment with a higher epoch,
 //! and the header of that segment says where the cut is ([`Row`] and the limit in `walk`).
 
-use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 
@@ -52,8 +51,6 @@ pub(crate) struct Outcome {
     pub(crate) unsettled_from: SegmentId,
     /// The first segment that the next writer may use.
     pub(crate) resume_at: SegmentId,
-    /// Files from there on that can be used as they are; the others are made anew.
-    pub(crate) spares: VecDeque<Spare>,
     /// Names to be removed.
     pub(crate) litter: Vec<String>,
     pub(crate) notices: Vec<String>,
@@ -73,11 +70,6 @@ pub(crate) struct Kept {
 pub(crate) struct End {
     pub(crate) segment: SegmentId,
     pub(crate) offset: u64,
-}
-
-pub(crate) struct Spare {
-    pub(crate) segment: SegmentId,
-    pub(crate) len: u64,
 }
 
 /// Where walking stopped.
@@ -111,13 +103,12 @@ pub(crate) fn recover(
         oldest: SegmentId(1),
         unsettled_from: SegmentId(1),
         resume_at: SegmentId(1),
-        spares: VecDeque::new(),
         litter: survey.unfinished.clone(),
         notices: Vec::new(),
     };
     if survey.manifest.is_none() && !in_use {
         expect_nothing_durable(storage, &survey)?;
-        outcome.gather_spares(&survey, |_| false);
+        outcome.leave_behind(&survey);
         return Ok(outcome);
     }
     if survey.manifest.is_none() && outcome.log_id.is_none() {
@@ -271,18 +262,11 @@ fn walk(
 }
 
 impl Outcome {
-    /// Files from `resume_at` on, without a gap; those that `reusable` does not want are litter, and get another
-    /// inode before they are used: nothing that was begun on the old one can reach them.
-    fn gather_spares(&mut self, survey: &Survey, reusable: impl Fn(SegmentId) -> bool) {
-        let mut expected = self.resume_at;
-        for (id, segment) in survey.segments.range(self.resume_at..) {
-            if *id == expected && reusable(*id) {
-                self.spares.push_back(Spare { segment: *id, len: segment.len });
-                expected = next_segment(expected);
-            } else {
-                self.litter.push(names::segment(*id));
-            }
-        }
+    /// Segments from `resume_at` on are litter, also those that lie ready: the writer before may have been killed, and what it
+    /// had in flight may reach its files even now, on top of what this writer acknowledges. A new file is another one.
+    fn leave_behind(&mut self, survey: &Survey) {
+        let behind = survey.segments.range(self.resume_at..);
+        self.litter.extend(behind.map(|(id, _)| names::segment(*id)));
     }
 }
 
@@ -332,10 +316,12 @@ fn decide(
     let next = outcome.chain.next_batch;
     let hint = survey.manifest.map_or(BatchNo::ZERO, |manifest| manifest.durable);
     outcome.resume_at = outcome.kept.last_segment.map_or(outcome.oldest, next_segment);
-    let closed = survey.manifest.is_some_and(|manifest| manifest.closed && manifest.durable.next() == next);
-    if closed && stop.durable < next {
+    let said = survey.manifest.is_some_and(|manifest| manifest.closed && manifest.durable.next() == next);
+    // A segment that was used after the close: the device has lost the manifest that was written before it.
+    let used = survey.segments.range(outcome.resume_at..).any(|(_, later)| later.block != HeaderBlock::Empty);
+    if said && !used && stop.durable < next {
         outcome.row = if outcome.kept.last_segment.is_some() { Row::C } else { Row::B };
-        outcome.gather_spares(survey, |id| survey.segments[&id].block == HeaderBlock::Empty);
+        outcome.leave_behind(survey);
         outcome.end = outcome.kept.last_segment.map(|_| End { segment: stop.segment, offset: stop.offset });
         return Ok(());
     }
@@ -387,9 +373,7 @@ fn decide(
     };
     outcome.dropped = behind.islands.iter().map(|(batch_no, _)| *batch_no).collect();
     outcome.end = Some(End { segment, offset });
-    // The last writer has not closed the log, so it may have been killed, and what it had in flight may reach its
-    // files even now: in a segment behind the end it would land on top of what this writer acknowledges.
-    outcome.gather_spares(survey, |_| false);
+    outcome.leave_behind(survey);
     Ok(())
 }
 

@@ -94,10 +94,13 @@ fn prepared_segments_of_an_earlier_open_are_used_or_made_anew() {
 
 /// Found by the simulator: a write that a killed process had handed to the kernel can reach the file after the next
 /// process has opened the log. Where that one used the segments that lay ready, the write landed on top of a batch
-/// that it had acknowledged.
+/// that it had acknowledged. That the log was closed in between says nothing: a device may have lost the manifest of the
+/// process that was killed, and show the one before it.
 #[test]
 fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
-    for backend in [BackendChoice::Uring, BackendChoice::Blocking] {
+    for (backend, closed) in
+        [(BackendChoice::Uring, false), (BackendChoice::Blocking, false), (BackendChoice::Blocking, true)]
+    {
         let dir = temp();
         let options = options(&dir.path().join("log"), backend);
         let (mut killed, _, _) = open(&options).unwrap();
@@ -107,7 +110,11 @@ fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
             killed.wait(Some(std::time::Duration::from_secs(10))).unwrap();
         }
         let late = OpenOptions::new().write(true).open(options.dir.join(SECOND)).unwrap();
-        drop(killed);
+        if closed {
+            killed.close(Timestamp(100)).unwrap();
+        } else {
+            drop(killed);
+        }
 
         let (mut log, _, _) = open(&options).unwrap();
         append(&mut log, 3, 8);

@@ -96,6 +96,30 @@ fn row_c_behind_a_closed_log_nothing_is_read() {
     assert_eq!(row_of(&memory), Row::C);
 }
 
+/// A device that confirmed the manifest of the next writer and lost it.
+#[test]
+fn row_c_a_segment_used_after_the_close_is_looked_at() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 3, 100);
+    log.close(Timestamp(100)).unwrap();
+    let closed = names::MANIFEST.map(|name| memory.bytes(name).unwrap());
+    let (mut log, recovered, _) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::C);
+    for _ in 0..2 {
+        append(&mut log, 3, 100);
+        log.drain().unwrap();
+    }
+    drop(log);
+    for (name, closed) in names::MANIFEST.iter().zip(&closed) {
+        memory.tamper(name, |bytes| bytes.copy_from_slice(closed));
+    }
+    memory.tamper(SECOND, |bytes| bytes[..BLOCK].fill(0xEE));
+    let before = memory.bytes(SECOND);
+    assert_eq!(refused(&memory).row(), Some(Row::H));
+    assert_eq!(memory.bytes(SECOND), before, "nothing is changed");
+}
+
 #[test]
 fn row_d_zeros_behind_the_kept_batches_are_no_cut() {
     let memory = log_of(20, 5_000);
@@ -421,7 +445,7 @@ fn a_batch_that_a_later_epoch_had_kept_is_missed() {
 
 #[test]
 fn a_crash_in_the_middle_of_recovery_changes_nothing() {
-    for step in [Step::Write, Step::Sync, Step::SyncDir, Step::Create, Step::Rename] {
+    for step in [Step::Write, Step::Sync, Step::SyncDir, Step::Create, Step::Rename, Step::Remove] {
         for after in 0..6 {
             let memory = log_in_flight(&[Fate::Lost, Fate::Kept], 2_000);
             memory.fail(Fault { step, after, times: u64::MAX, outcome: Outcome::Errno(5) });
@@ -434,6 +458,38 @@ fn a_crash_in_the_middle_of_recovery_changes_nothing() {
             log.drain().unwrap();
         }
     }
+}
+
+/// Found by the simulator (seeds 6012943 and 6091718 on 026ccad). Of two processes that were killed, the first one's last batch
+/// lands late, is kept, and what the second one began over it lands after an opening that did not come to its end.
+#[test]
+fn an_opening_that_cannot_remove_what_lies_behind_has_said_nothing_of_what_it_kept() {
+    let memory = Memory::new();
+    let (mut first, _, _) = open(&memory_options(&memory)).unwrap();
+    for _ in 0..3 {
+        append(&mut first, 3, 100);
+        first.drain().unwrap();
+    }
+    let between = memory.copy();
+    append(&mut first, 3, 100);
+    first.drain().unwrap();
+    let late = memory.bytes(FIRST).unwrap();
+
+    let (mut second, _, kept) = open(&memory_options(&between)).unwrap();
+    expect_events(&kept, 9, 100);
+    append(&mut second, 1, 100);
+    second.drain().unwrap();
+    drop(second);
+    let later = between.bytes(SECOND).unwrap();
+    between.tamper(SECOND, |bytes| bytes.fill(0));
+    between.tamper(FIRST, |bytes| bytes.copy_from_slice(&late));
+
+    between.fail(Fault { step: Step::Remove, after: 0, times: 1, outcome: Outcome::Errno(5) });
+    assert!(matches!(refused(&between), ScanError::Io { .. }));
+    assert_eq!(between.heal(), 1);
+    between.tamper(SECOND, |bytes| bytes[..BLOCK].copy_from_slice(&later[..BLOCK]));
+    let (_, _, kept) = open(&memory_options(&between)).unwrap();
+    expect_events(&kept, 9, 100);
 }
 
 /// Three acknowledged batches and one more in flight per fate.

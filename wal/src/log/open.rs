@@ -4,12 +4,14 @@
 //!  1 lock                       nothing: the kernel drops the lock
 //!  2 recover (reads only)       nothing
 //!  3 sync what is kept          nothing: the same batches are kept again
-//!  4 manifest, epoch + 1        an epoch that wrote nothing
-//!  5 remove litter              fewer useless files
+//!  4 remove litter              fewer useless files
+//!  5 manifest, epoch + 1        an epoch that wrote nothing
 //!  6 queue, pool                prepared segments, which the next open makes anew
 //! ```
+//!
+//! What a killed process had in flight may land in the litter, and say that another one had cut what is kept here: so it goes
+//! before the manifest says that what is kept is durable.
 
-use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,9 +24,9 @@ use super::Log;
 use crate::error::{OpenError, ScanError};
 use crate::manifest::Manifest;
 use crate::names;
-use crate::options::{BackendChoice, Options, Settings};
+use crate::options::{BackendChoice, Options};
 use crate::pipeline::Pipeline;
-use crate::pool::{self, Pool, Prepared};
+use crate::pool::{self, Pool};
 use crate::recovery::{self, Outcome, Row, Visit};
 use crate::storage::disk::{Disk, DiskQueue};
 use crate::storage::{Access, Backend, EntryKind, Lock, Storage};
@@ -73,6 +75,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         return Err(OpenError::Settings { what });
     }
     settle(&*storage, &outcome)?;
+    clear(&*storage, &outcome)?;
 
     let log_id = match outcome.log_id {
         Some(log_id) => log_id,
@@ -92,13 +95,11 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
     };
     let name = names::MANIFEST[manifest.slot()];
     pool::write_manifest(&*storage, &manifest).map_err(|e| io_error(&*storage, "write", name, e))?;
-    let spares = clear(&*storage, &settings, &outcome)?;
 
     let (queue, notice) = storage
         .queue(settings.depth)
         .map_err(|source| OpenError::Backend { dir: options.dir.clone(), source })?;
-    let next_spare = SegmentId(outcome.resume_at.0 + spares.len() as u64);
-    let pool = Pool::start(&storage, &settings, queue.bell(), spares, next_spare)
+    let pool = Pool::start(&storage, &settings, queue.bell(), outcome.resume_at)
         .map_err(|source| io_error(&*storage, "start the thread for", "", source))?;
 
     let note = note(&*storage, &outcome, epoch);
@@ -197,33 +198,15 @@ fn settle(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Removes what nobody needs; what is left of the spare segments can be written to as it is.
-fn clear(
-    storage: &dyn Storage,
-    settings: &Settings,
-    outcome: &Outcome,
-) -> Result<VecDeque<Prepared>, OpenError> {
-    let mut litter = outcome.litter.clone();
-    let mut spares = VecDeque::new();
-    for spare in &outcome.spares {
-        let name = names::segment(spare.segment);
-        let fits = spare.len == settings.segment_bytes;
-        if fits && spare.segment.0 == outcome.resume_at.0 + spares.len() as u64 {
-            let file = storage.open(&name, Access::Write);
-            let file = file.map_err(|source| io_error(storage, "open", &name, source))?;
-            spares.push_back(Prepared { segment: spare.segment, file, size: spare.len });
-        } else {
-            litter.push(name);
-        }
-    }
-    for name in &litter {
+/// Removes what nobody needs, before anything is made under the same names.
+fn clear(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
+    for name in &outcome.litter {
         storage.remove(name).map_err(|source| io_error(storage, "remove", name, source))?;
     }
-    // The names of spare segments as well: who made them may have ended before it could sync them.
-    if !litter.is_empty() || !spares.is_empty() {
-        storage.sync_dir().map_err(|source| io_error(storage, "sync", "", source))?;
+    if outcome.litter.is_empty() {
+        return Ok(());
     }
-    Ok(spares)
+    storage.sync_dir().map_err(|source| io_error(storage, "sync", "", source))
 }
 
 fn note(storage: &dyn Storage, outcome: &Outcome, epoch: Epoch) -> Option<RecoveryNote> {

@@ -321,6 +321,7 @@ impl Storage for Memory {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         let number = state.number(name)?;
+        state.faults.check(Step::Remove, 0)?;
         state.names.remove(name);
         if let Some(content) = state.files.get_mut(&number) {
             content.allocated = 0;

@@ -17,6 +17,8 @@ pub enum Step {
     Create,
     /// Renaming one.
     Rename,
+    /// Removing one that is there.
+    Remove,
     /// Making names durable.
     SyncDir,
 }
