@@ -17,6 +17,7 @@ use downbeat_record::{Batch, BatchKind, BatchNo, Epoch, LogId, Root, SegmentId, 
 use crate::error::{Damage, ScanError};
 use crate::manifest::Manifest;
 use crate::names;
+use crate::recovery;
 use crate::scan::{Chain, Found, SegmentScan};
 use crate::segment::{HeaderBlock, SegmentHeader};
 use crate::storage::disk::{Disk, DiskQueue};
@@ -172,6 +173,7 @@ impl Reader {
     pub fn on(storage: Arc<dyn Storage>, options: ReadOptions) -> Result<Self, ReadError> {
         let survey = Survey::take(&*storage)?;
         let Some(log_id) = survey.log_id() else {
+            recovery::expect_no_log(&*storage, &survey)?;
             return Err(ReadError::NotFound { dir: storage.path("") });
         };
         let oldest = survey.manifest.map_or(SegmentId(1), |manifest| manifest.oldest);

@@ -90,7 +90,6 @@ pub(crate) fn recover(
     contracts: &mut Option<Vec<u8>>,
 ) -> Result<Outcome, OpenError> {
     let survey = Survey::take(storage)?;
-    let in_use = survey.segments.values().any(|segment| segment.block != HeaderBlock::Empty);
     let mut outcome = Outcome {
         row: Row::A,
         log_id: survey.log_id(),
@@ -106,14 +105,10 @@ pub(crate) fn recover(
         litter: survey.unfinished.clone(),
         notices: Vec::new(),
     };
-    if survey.manifest.is_none() && !in_use {
-        expect_nothing_durable(storage, &survey)?;
+    if outcome.log_id.is_none() {
+        expect_no_log(storage, &survey)?;
         outcome.leave_behind(&survey);
         return Ok(outcome);
-    }
-    if survey.manifest.is_none() && outcome.log_id.is_none() {
-        // A log has a manifest before its first segment is used, so this is no log: nothing of it may be touched.
-        refuse_strangers(storage, &survey)?;
     }
     outcome.oldest = oldest(storage, &survey)?;
     outcome.resume_at = outcome.oldest;
@@ -147,6 +142,12 @@ fn highest_epoch(survey: &Survey) -> Epoch {
     headers.chain(survey.manifest.map(|manifest| manifest.epoch)).max().unwrap_or_default()
 }
 
+/// In a directory where nothing says which log it is: nothing may look as if there were one.
+pub(crate) fn expect_no_log(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
+    refuse_strangers(storage, survey)?;
+    expect_nothing_durable(storage, survey)
+}
+
 /// Nothing is acknowledged before there is a manifest. Where the device lost that, and the header of the segment too,
 /// a batch may still say that another one was durable: then this is no place for a new log.
 fn expect_nothing_durable(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
@@ -169,7 +170,8 @@ fn expect_nothing_durable(storage: &dyn Storage, survey: &Survey) -> Result<(), 
     Ok(())
 }
 
-/// A file under a segment's name that is no segment, in a directory that nothing else says is a log.
+/// A file under a segment's name that is no segment. A log has a manifest before its first segment is used, so this is no log, and
+/// nothing of it may be touched.
 fn refuse_strangers(storage: &dyn Storage, survey: &Survey) -> Result<(), ScanError> {
     for (id, segment) in &survey.segments {
         if let HeaderBlock::Invalid(source) = &segment.block {

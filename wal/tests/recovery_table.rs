@@ -9,7 +9,9 @@ use common::{append, batch, expect_events, memory_options, open, options, temp};
 use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
 use downbeat_wal::storage::{File, Storage};
-use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
+use downbeat_wal::{
+    BackendChoice, Log, Memory, OpenError, Options, ReadError, ReadOptions, Reader, Row, ScanError, names,
+};
 
 const FIRST: &str = "00000000000000000001.seg";
 const SECOND: &str = "00000000000000000002.seg";
@@ -278,6 +280,8 @@ fn row_h_a_log_without_manifest_and_header_is_no_place_for_a_new_one() {
         other => panic!("{other}"),
     }
     assert_eq!(memory.bytes(FIRST), before, "nothing is changed");
+    let read = Reader::on(Arc::new(memory), ReadOptions::default()).err();
+    assert!(matches!(read, Some(ReadError::Scan(ScanError::Damaged { .. }))), "{read:?}");
 }
 
 #[test]
@@ -456,6 +460,36 @@ fn a_crash_in_the_middle_of_recovery_changes_nothing() {
             expect_events(&kept, 9, 2_000);
             append(&mut log, 1, 2_000);
             log.drain().unwrap();
+        }
+    }
+}
+
+/// The manifest of the process before may need the segment that it was about to begin.
+#[test]
+fn a_crash_in_the_middle_of_recovery_needs_no_segment_that_was_removed() {
+    for acknowledged in 0..16 {
+        for (step, after) in [Step::Write, Step::Sync, Step::SyncDir]
+            .into_iter()
+            .flat_map(|step| (0..4).map(move |after| (step, after)))
+        {
+            let memory = Memory::new();
+            let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+            for _ in 0..acknowledged {
+                append(&mut log, 3, 5_000);
+                log.drain().unwrap();
+            }
+            memory.hold(true);
+            append(&mut log, 3, 5_000);
+            let _ = log.poll();
+            std::mem::forget(log);
+            memory.power_cut(|_| Fate::Lost);
+            memory.fail(Fault { step, after, times: u64::MAX, outcome: Outcome::Errno(5) });
+            let _ = open(&memory_options(&memory));
+            memory.power_cut(|_| Fate::Lost);
+            memory.heal();
+            let (_, recovered, _) = open(&memory_options(&memory))
+                .unwrap_or_else(|error| panic!("{acknowledged}, {step:?} {after}: {error}"));
+            assert_eq!(recovered.next_seq, Seq(3 * acknowledged + 1));
         }
     }
 }

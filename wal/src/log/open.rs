@@ -4,13 +4,14 @@
 //!  1 lock                       nothing: the kernel drops the lock
 //!  2 recover (reads only)       nothing
 //!  3 sync what is kept          nothing: the same batches are kept again
-//!  4 remove litter              fewer useless files
-//!  5 manifest, epoch + 1        an epoch that wrote nothing
-//!  6 queue, pool                prepared segments, which the next open makes anew
+//!  4 manifest, epoch + 1        an epoch that wrote nothing
+//!  5 remove litter              fewer useless files
+//!  6 manifest, kept is durable  as 5
+//!  7 queue, pool                prepared segments, which the next open makes anew
 //! ```
 //!
-//! What a killed process had in flight may land in the litter, and say that another one had cut what is kept here: so it goes
-//! before the manifest says that what is kept is durable.
+//! Steps 4 to 6 are in this order because the manifest of the writer before may need a segment that is litter now, and because
+//! what a killed process had in flight may land in the litter, and say there that what is kept here had been cut.
 
 use std::io;
 use std::path::PathBuf;
@@ -75,7 +76,6 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         return Err(OpenError::Settings { what });
     }
     settle(&*storage, &outcome)?;
-    clear(&*storage, &outcome)?;
 
     let log_id = match outcome.log_id {
         Some(log_id) => log_id,
@@ -83,7 +83,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
     };
     let epoch = Epoch(outcome.epoch.0 + 1);
     let last_segment = outcome.kept.last_segment.unwrap_or(SegmentId(outcome.oldest.0 - 1));
-    let manifest = Manifest {
+    let mut manifest = Manifest {
         generation: outcome.manifest.map_or(1, |manifest| manifest.generation + 1),
         log_id,
         epoch,
@@ -93,8 +93,14 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         durable_seq: outcome.durable().seq,
         closed: false,
     };
-    let name = names::MANIFEST[manifest.slot()];
-    pool::write_manifest(&*storage, &manifest).map_err(|e| io_error(&*storage, "write", name, e))?;
+    if !outcome.litter.is_empty() {
+        let noted = outcome.manifest.map(|before| (before.durable, before.durable_seq));
+        let (durable, durable_seq) = noted.unwrap_or_default();
+        write_manifest(&*storage, &Manifest { durable, durable_seq, ..manifest })?;
+        clear(&*storage, &outcome.litter)?;
+        manifest.generation += 1;
+    }
+    write_manifest(&*storage, &manifest)?;
 
     let (queue, notice) = storage
         .queue(settings.depth)
@@ -198,13 +204,15 @@ fn settle(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
     Ok(())
 }
 
+fn write_manifest(storage: &dyn Storage, manifest: &Manifest) -> Result<(), OpenError> {
+    let name = names::MANIFEST[manifest.slot()];
+    pool::write_manifest(storage, manifest).map_err(|source| io_error(storage, "write", name, source))
+}
+
 /// Removes what nobody needs, before anything is made under the same names.
-fn clear(storage: &dyn Storage, outcome: &Outcome) -> Result<(), OpenError> {
-    for name in &outcome.litter {
+fn clear(storage: &dyn Storage, litter: &[String]) -> Result<(), OpenError> {
+    for name in litter {
         storage.remove(name).map_err(|source| io_error(storage, "remove", name, source))?;
-    }
-    if outcome.litter.is_empty() {
-        return Ok(());
     }
     storage.sync_dir().map_err(|source| io_error(storage, "sync", "", source))
 }
