@@ -185,6 +185,28 @@ mod tests {
         assert!(archived.all.is_empty() && archived.one.is_none());
     }
 
+    /// Says that it is its fixed part and nothing else, which is wrong.
+    #[derive(rkyv::Archive, rkyv::Serialize)]
+    struct Understated(Vec<String>);
+
+    impl Shaped for Understated {
+        fn shape() -> crate::Shape {
+            Vec::<String>::shape()
+        }
+
+        fn out_of_line_max(&self) -> usize {
+            0
+        }
+    }
+
+    #[test]
+    fn a_type_that_says_too_little_of_itself_is_encoded_all_the_same() {
+        let (event, mut out) = (Understated(vec!["twenty bytes or more".into(); 3]), Aligned([0; 160]));
+        let len = encode(&event, &mut out.0, "Understated").unwrap();
+        let archived = view::<Archived<Understated>>(encoded_here(&out.0[..len]), "Understated").unwrap();
+        assert!(archived.0.len() == 3 && archived.0.iter().all(|name| name == "twenty bytes or more"));
+    }
+
     #[test]
     fn what_is_no_archive_is_refused_with_the_reason() {
         let mut out = Aligned([0; 160]);
