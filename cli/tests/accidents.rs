@@ -74,7 +74,9 @@ fn stopped_for_a_while_it_keeps_its_log_and_goes_on() {
     let second = downbeat(dir.path(), &["run", "--flow", "loan", "--log", "log", "--input", "loans.jsonl"]);
     let locked = format!("downbeat: log/LOCK: another writer (process {pid}) has this log open\n");
     assert_eq!((second.code, second.stderr), (3, locked));
-    Command::new("sleep").arg("3").status().unwrap();
+    // What is run by hand waits longer.
+    let seconds = std::env::var("DOWNBEAT_PAUSE_SECONDS").unwrap_or_else(|_| "3".to_owned());
+    assert!(Command::new("sleep").arg(seconds).status().unwrap().success());
     signal(&child, "-CONT");
     assert_agrees(&common::json(&wait(child)), &summary);
 }

@@ -54,8 +54,9 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
+        let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         match u128::from_str_radix(&text, 16) {
-            Ok(value) if text.len() == 32 => Ok(Self(value)),
+            Ok(value) if digits => Ok(Self(value)),
             _ => Err(serde::de::Error::custom("a digest is 32 hexadecimal digits")),
         }
     }
@@ -127,4 +128,24 @@ pub struct RecoveryNote {
     pub dropped: Vec<BatchNo>,
     /// The lettered row of the recovery table that decided.
     pub row: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_32_hexadecimal_digits_and_nothing_else() {
+        let digest = Digest(0xabc);
+        let text = serde_json::to_string(&digest).unwrap();
+        assert_eq!(text, format!("\"{}abc\"", "0".repeat(29)));
+        assert_eq!(serde_json::from_str::<Digest>(&text).unwrap(), digest);
+        assert_eq!(format!("{digest:?}"), format!("Digest({digest})"));
+        let others =
+            [String::new(), "0".repeat(31), "0".repeat(33), format!("+{}", "0".repeat(31)), "g".repeat(32)];
+        for other in others {
+            let refused = serde_json::from_str::<Digest>(&format!("\"{other}\"")).unwrap_err();
+            assert!(refused.to_string().contains("32 hexadecimal digits"), "{other}: {refused}");
+        }
+    }
 }

@@ -182,6 +182,15 @@ mod tests {
         assert_eq!(shards, SHARD_RULE_1);
     }
 
+    #[test]
+    fn a_log_is_named_by_its_digits() {
+        let log = LogId([0xa1; 16]);
+        assert_eq!(
+            (log.to_string(), format!("{log:?}")),
+            ("a1".repeat(16), format!("LogId({})", "a1".repeat(16)))
+        );
+    }
+
     /// Golden: changing these moves keys between shards and needs a new version of the rule.
     const SHARD_RULE_1: [u32; 8] = [1, 1, 2, 6, 4, 3, 4, 5];
 

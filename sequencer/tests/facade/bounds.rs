@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use downbeat_record::{Fields, Seq};
-use downbeat_sequencer::{Ack, Bound, Group, Settings, Stop, SubmitError};
+use downbeat_record::{Fields, Seq, Timestamp};
+use downbeat_sequencer::{Ack, Bound, Clock, Group, Settings, Start, Stop, SubmitError, sequencer};
 
 use super::{cause, contents, small, start, take};
 
@@ -31,6 +31,30 @@ fn a_ring_that_nobody_drains_pushes_back_and_takes_again_when_drained() {
     }
     assert_eq!(ingress.fill().used, 0);
     ingress.try_send_bytes(&fields(), &[0; 100]).unwrap();
+}
+
+/// A second passes at every look.
+struct Ticking(u64);
+
+impl Clock for Ticking {
+    fn now(&mut self) -> Timestamp {
+        self.0 += 1_000_000_000;
+        Timestamp(self.0)
+    }
+}
+
+#[test]
+fn the_clock_is_looked_at_for_every_64_events_of_a_fill() {
+    let settings = Settings { ring_bytes: 64 << 10, batch_bytes: 64 << 10, window_events: 1_024, ..small() };
+    let (ingress, mut sequencer) = sequencer(&settings, Ticking(0), Start::fresh(&settings));
+    for _ in 0..200 {
+        ingress.try_send_bytes(&fields(), b"event").unwrap();
+    }
+    assert_eq!(sequencer.fill(Seq::ZERO), 200);
+    let batch = take(&mut sequencer);
+    let seconds: Vec<u64> = batch.records().map(|record| record.timestamp.0 / 1_000_000_000).collect();
+    let expected: Vec<u64> = (0..200).map(|index| index / 64 + 1).collect();
+    assert_eq!(seconds, expected);
 }
 
 #[test]

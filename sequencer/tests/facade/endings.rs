@@ -30,6 +30,8 @@ fn closing_refuses_what_comes_later_and_drains_what_came_before() {
     assert!(sequencer.is_closed() && sequencer.is_idle());
     drop(sequencer);
     assert_eq!(ticket.wait().unwrap().seq, Seq(2));
+    let error = ingress.try_send_bytes(&Fields::default(), b"too late").unwrap_err();
+    assert!(matches!(error, SubmitError::Closed), "nothing was lost: {error}");
 }
 
 #[test]
