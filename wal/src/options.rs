@@ -74,8 +74,9 @@ impl Options {
     /// The settings as they are used, or what is wrong with them.
     pub(crate) fn checked(&self) -> Result<Settings, &'static str> {
         let block = BLOCK as u64;
-        let segment_bytes = self.segment_bytes.next_multiple_of(block);
-        let batch_bytes = self.batch_bytes.next_multiple_of(BLOCK);
+        // What does not fit into a number when it is rounded up is out of the bounds below.
+        let segment_bytes = self.segment_bytes.checked_next_multiple_of(block).unwrap_or(u64::MAX);
+        let batch_bytes = self.batch_bytes.checked_next_multiple_of(BLOCK).unwrap_or(usize::MAX);
         if self.depth == 0 || self.depth > 512 {
             return Err("depth must be between 1 and 512");
         }
@@ -112,4 +113,49 @@ pub(crate) struct Settings {
     pub(crate) spare_segments: usize,
     pub(crate) zero_fill_bytes_per_second: u64,
     pub(crate) clock_error_ns: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_has_bounds_and_what_is_beyond_is_named() {
+        type Change = fn(&mut Options);
+        let least: Change = |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 13 * BLOCK as u64);
+        let within: [Change; 5] = [
+            least,
+            |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK - 1, 13 * BLOCK as u64 - 1),
+            |o| (o.batch_bytes, o.segment_bytes) = (256 << 20, 1 << 40),
+            |o| (o.depth, o.spare_segments, o.zero_fill_bytes_per_second) = (1, 1, 1),
+            |o| o.depth = 512,
+        ];
+        for change in within {
+            let mut options = Options::new("log");
+            change(&mut options);
+            let settings = options.checked().unwrap();
+            assert!(
+                settings.batch_bytes.is_multiple_of(BLOCK)
+                    && settings.segment_bytes.is_multiple_of(BLOCK as u64)
+            );
+        }
+        let beyond: [(&str, Change); 10] = [
+            ("batch_bytes", |o| o.batch_bytes = 3 * BLOCK),
+            ("batch_bytes", |o| o.batch_bytes = (256 << 20) + 1),
+            ("batch_bytes", |o| o.batch_bytes = usize::MAX),
+            ("segment_bytes", |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 12 * BLOCK as u64)),
+            ("segment_bytes", |o| o.segment_bytes = (1 << 40) + 1),
+            ("segment_bytes", |o| o.segment_bytes = u64::MAX),
+            ("depth", |o| o.depth = 0),
+            ("depth", |o| o.depth = 513),
+            ("spare segment", |o| o.spare_segments = 0),
+            ("zero_fill_bytes_per_second", |o| o.zero_fill_bytes_per_second = 0),
+        ];
+        for (named, change) in beyond {
+            let mut options = Options::new("log");
+            change(&mut options);
+            let what = options.checked().unwrap_err();
+            assert!(what.contains(named), "{named}: {what}");
+        }
+    }
 }

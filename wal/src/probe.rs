@@ -204,6 +204,15 @@ mod tests {
     }
 
     #[test]
+    fn a_percentile_is_the_first_time_that_the_share_does_not_exceed() {
+        let mut times: Vec<Duration> = (1..=1_000).rev().map(Duration::from_micros).collect();
+        let Latency { p50, p99, p999, max } = Latency::of(&mut times).unwrap();
+        assert_eq!([p50, p99, p999, max].map(|time| time.as_micros()), [501, 991, 1_000, 1_000]);
+        let one = Latency::of(&mut times[..1]).unwrap();
+        assert_eq!((one.p50, one.max), (times[0], times[0]));
+    }
+
+    #[test]
     fn percentiles_of_nothing_are_none() {
         assert_eq!(Latency::of(&mut []), None);
     }

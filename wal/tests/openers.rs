@@ -128,6 +128,13 @@ fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
 }
 
 #[test]
+fn a_kernel_that_is_not_asked_has_no_buffers() {
+    let dir = temp();
+    let (mut log, _, _) = open(&options(&dir.path().join("log"), BackendChoice::Blocking)).unwrap();
+    assert!(!log.register(&[]));
+}
+
+#[test]
 fn contracts_stand_at_the_start_of_every_segment() {
     let memory = Memory::new();
     let (mut log, _, _) = open(&memory_options(&memory)).unwrap();

@@ -6,9 +6,11 @@ mod common;
 use std::sync::Arc;
 
 use common::{append, memory_options, on_every_backend, open};
-use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
+use downbeat_record::{BLOCK, BatchKind, BatchNo, SegmentId, Seq, Timestamp};
 use downbeat_wal::storage::Storage;
-use downbeat_wal::{BackendChoice, Memory, Options, ReadError, ReadOptions, Reader, ScanError, Trust};
+use downbeat_wal::{
+    BackendChoice, Log, Memory, Options, ReadError, ReadOptions, Reader, Row, ScanError, Trust, names,
+};
 
 fn reader(options: &Options, how: ReadOptions) -> Result<Reader, ReadError> {
     match &options.backend {
@@ -134,6 +136,41 @@ fn a_segment_that_vanishes_under_a_reader_is_gone_and_says_so() {
     }
     let from_the_start = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
     drop(from_the_start);
+}
+
+/// Nothing here retires segments; a manifest that says so is what somebody who does would write.
+#[test]
+fn a_log_that_was_shortened_is_read_from_its_oldest_segment() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let (mut log, _, _) = open(&options).unwrap();
+    for _ in 0..40 {
+        append(&mut log, 3, 5_000);
+        log.drain().unwrap();
+    }
+    log.close(Timestamp(1_000)).unwrap();
+    for slot in names::MANIFEST {
+        memory.tamper_if_there(slot, |bytes| {
+            bytes[48..56].copy_from_slice(&2u64.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..124]);
+            bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+        });
+    }
+    memory.remove(&names::segment(SegmentId(1))).unwrap();
+
+    let from = |seq| reader(&options, ReadOptions { from: Seq(seq), ..Default::default() });
+    let Err(ReadError::Retired { from: wanted, oldest }) = from(1) else { panic!("seq 1 is gone") };
+    assert!(wanted == Seq(1) && oldest > Seq(1));
+    assert!(matches!(from(oldest.0 - 1), Err(ReadError::Retired { .. })));
+    assert_eq!(seqs(&mut from(oldest.0).unwrap()), (oldest.0..=120).collect::<Vec<_>>());
+    assert_eq!(seqs(&mut from(0).unwrap()), (oldest.0..=120).collect::<Vec<_>>(), "0 is whatever there is");
+    let mut kept = Vec::new();
+    let (log, recovered) = Log::open(&options, |batch| {
+        kept.extend(batch.records().map(|record| record.seq.0));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((recovered.row, log.next_seq(), kept), (Row::C, Seq(121), (oldest.0..=120).collect()));
 }
 
 #[test]

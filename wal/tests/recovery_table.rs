@@ -418,6 +418,24 @@ fn one_torn_manifest_slot_costs_nothing() {
     }
 }
 
+/// Always the other slot, and a higher generation: a write that is torn leaves the one before it.
+#[test]
+fn an_opening_writes_the_slots_in_turn() {
+    let generations = |memory: &Memory| {
+        let generation = |name| {
+            let bytes = memory.bytes(name)?;
+            Some(u64::from_le_bytes(bytes[16..24].try_into().unwrap()))
+        };
+        names::MANIFEST.map(generation)
+    };
+    let memory = Memory::new();
+    drop(open(&memory_options(&memory)).unwrap());
+    assert_eq!(generations(&memory), [None, Some(1)]);
+    // The segment that lies ready is removed, between one and the other.
+    drop(open(&memory_options(&memory)).unwrap());
+    assert_eq!(generations(&memory), [Some(2), Some(3)]);
+}
+
 #[test]
 fn what_a_later_epoch_cut_stays_cut_even_when_it_reads_well_again() {
     // A killed process had a batch in flight; it reached the disk only after the next writer had recovered.
