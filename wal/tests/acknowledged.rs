@@ -3,9 +3,11 @@
 #[path = "common/log.rs"]
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::{append, expect_events, memory_options, on_every_backend, open};
 use downbeat_record::{BatchKind, Seq, Timestamp};
-use downbeat_wal::storage::memory::Fate;
+use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Step};
 use downbeat_wal::{Memory, Options, Row};
 
 #[test]
@@ -83,4 +85,30 @@ fn what_an_opening_kept_outlives_a_power_cut_however_far_back_it_was_not_durable
     memory.power_cut(|_| Fate::Lost);
     let (_, recovered, kept) = open(&options(1)).unwrap();
     assert_eq!((recovered.next_seq, kept.events.len()), (Seq(802), 801));
+}
+
+#[test]
+fn a_heartbeat_is_due_only_behind_something_that_nothing_marks_and_in_a_log_that_works() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(log.heartbeat_due(), None, "nothing was acknowledged");
+    memory.hold(true);
+    append(&mut log, 1, 8);
+    log.poll().unwrap();
+    assert_eq!(log.heartbeat_due(), None, "the next batch may still say it");
+    memory.hold(false);
+    let before = Instant::now();
+    log.drain().unwrap();
+    let due = log.heartbeat_due().unwrap();
+    assert!((before..Instant::now() + Duration::from_millis(1)).contains(&due));
+    log.heartbeat(Timestamp(1_000)).unwrap();
+    log.drain().unwrap();
+    assert_eq!(log.heartbeat_due(), None, "what was acknowledged is marked");
+
+    append(&mut log, 1, 8);
+    log.drain().unwrap();
+    memory.fail(Fault { step: Step::Sync, after: 0, times: 1, outcome: Outcome::Errno(5) });
+    append(&mut log, 1, 8);
+    assert!(log.drain().is_err());
+    assert_eq!(log.heartbeat_due(), None, "nothing can be written any more");
 }
