@@ -162,7 +162,8 @@ impl Flood {
         }
         let ordered = self.sequencer.next_seq().0 - 1;
         assert!(ordered <= self.taken.0 + WINDOW, "{ordered} ordered, {} taken", self.taken);
-        while let Some((since, ticket)) = self.waiting.pop_front_if(|(_, ticket)| ticket.is_done()) {
+        while self.waiting.front().is_some_and(|(_, ticket)| ticket.is_done()) {
+            let Some((since, ticket)) = self.waiting.pop_front() else { break };
             ticket.wait().unwrap();
             self.seen.receipts += 1;
             self.seen.longest_ms = self.seen.longest_ms.max(self.now_ms - since);
