@@ -14,8 +14,9 @@ use std::fmt;
 /// How a directory was found. A to G open, H to Q refuse; [`crate::ScanError::row`] gives the row of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Row {
-    /// **Fresh.** No manifest, no segment in use, and no batch in one that says that another was durable. A log is created (or its creation, cut short by a crash,
-    /// begun again): nothing can have been acknowledged before the first manifest is durable.
+    /// **Fresh.** No manifest, no segment in use, and no batch in one that says that another was durable. A log is
+    /// created (or its creation, cut short by a crash, begun again): nothing can have been acknowledged before the
+    /// first manifest is durable.
     A,
     /// **Empty.** A manifest, and no batch. Nothing is kept, nothing is cut.
     B,
