@@ -49,7 +49,7 @@ const SYNC: u64 = 1 << 63;
 const ATTEMPT: u32 = 48;
 /// Tries are told apart up to this many; nothing is that late.
 const ATTEMPTS: u16 = 1 << 15;
-/// How often one write may be interrupted or make no progress before it counts as failed.
+/// How often one write or sync may be interrupted or make no progress before it counts as failed.
 const STALLS_MAX: u32 = 1_000;
 /// How long after the last acknowledgement an idle log should write a heartbeat.
 const HEARTBEAT_AFTER: Duration = Duration::from_millis(1);
@@ -81,8 +81,7 @@ pub struct Log {
     unmarked: bool,
     idle_since: Instant,
     poison: Option<Arc<Poison>>,
-    /// The outstanding sync, by its ticket, and its file.
-    syncing: Option<(u64, Arc<dyn File>)>,
+    syncing: Option<Syncing>,
     /// Syncs handed over so far.
     syncs: u64,
     done: Vec<Completion>,
@@ -96,6 +95,13 @@ struct Current {
     salt: u32,
     size: u64,
     position: u64,
+}
+
+/// The outstanding sync.
+struct Syncing {
+    ticket: u64,
+    file: Arc<dyn File>,
+    stalls: u32,
 }
 
 impl Log {
@@ -378,14 +384,14 @@ impl Log {
 
     fn begin_sync(&mut self) -> bool {
         let Some(file) = self.pipeline.begin_sync() else { return false };
-        self.sync(file);
+        self.sync(file, 0);
         true
     }
 
-    fn sync(&mut self, file: Arc<dyn File>) {
+    fn sync(&mut self, file: Arc<dyn File>, stalls: u32) {
         self.syncs += 1;
         let ticket = SYNC | self.syncs;
-        self.syncing = Some((ticket, Arc::clone(&file)));
+        self.syncing = Some(Syncing { ticket, file: Arc::clone(&file), stalls });
         self.queue.sync(Flush { ticket, file });
     }
 
@@ -399,12 +405,12 @@ impl Log {
     fn complete(&mut self, completion: Completion) -> Result<(), LogError> {
         let Completion { ticket, result } = completion;
         if ticket & SYNC != 0 {
-            let outstanding = self.syncing.take_if(|(outstanding, _)| *outstanding == ticket);
-            let Some((_, file)) = outstanding else { return Err(self.told_twice()) };
+            let outstanding = self.syncing.take_if(|outstanding| outstanding.ticket == ticket);
+            let Some(Syncing { file, stalls, .. }) = outstanding else { return Err(self.told_twice()) };
             match result {
                 Ok(_) => self.pipeline.synced(),
                 // Interrupted before it began; that is no failure of the device.
-                Err(error) if is_retryable(&error) => self.sync(file),
+                Err(error) if is_retryable(&error) && stalls < STALLS_MAX => self.sync(file, stalls + 1),
                 Err(source) => return Err(self.poisoned("fdatasync", self.segment_in_front(), 0, source)),
             }
             return Ok(());

@@ -85,6 +85,25 @@ fn a_write_that_never_gets_on_is_an_error_not_a_loop() {
 }
 
 #[test]
+fn a_sync_that_never_gets_on_is_an_error_not_a_loop() {
+    for errno in [EINTR, EAGAIN] {
+        let memory = Memory::new();
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        append(&mut log, 3, 100);
+        log.drain().unwrap();
+        // The first write is a durable one and goes well; the second needs a sync.
+        memory.fail(Fault { step: Step::Sync, after: 1, times: u64::MAX, outcome: Outcome::Errno(errno) });
+        memory.hold(true);
+        append(&mut log, 3, 100);
+        append(&mut log, 3, 100);
+        memory.hold(false);
+        let Err(LogError::Poisoned(poison)) = log.drain() else { panic!("it is not durable") };
+        assert_eq!((poison.operation, poison.source.raw_os_error()), ("fdatasync", Some(errno)));
+        assert_eq!(log.durable().seq, Seq(6));
+    }
+}
+
+#[test]
 fn a_full_disk_is_backpressure_before_a_seq_is_assigned_and_ends_when_space_returns() {
     let memory = Memory::new();
     let options = memory_options(&memory);
