@@ -10,16 +10,6 @@ use downbeat_record::{Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Step};
 use downbeat_wal::{Memory, NotReady};
 
-const STEPS: [Step; 8] = [
-    Step::Write,
-    Step::Sync,
-    Step::Read,
-    Step::Allocate,
-    Step::Create,
-    Step::Rename,
-    Step::Remove,
-    Step::SyncDir,
-];
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 /// Events of a batch, bytes of an event, batches of a run: three segments.
@@ -80,7 +70,7 @@ fn everywhere(step: Step, mut trial: impl FnMut(Fault, &str) -> u64) -> u64 {
 
 #[test]
 fn an_operation_that_fails_in_a_run_takes_nothing_that_was_acknowledged() {
-    for step in STEPS {
+    for step in Step::ALL {
         let met = everywhere(step, |fault, context| {
             let memory = Memory::new();
             memory.fail(fault);
@@ -104,7 +94,7 @@ fn an_operation_that_fails_in_recovery_takes_nothing_either() {
     let acknowledged = log.drain().unwrap().seq;
     // A crash: there is more to do than after a close.
     drop(log);
-    for step in STEPS {
+    for step in Step::ALL {
         let met = everywhere(step, |fault, context| {
             let memory = whole.copy();
             memory.fail(fault);

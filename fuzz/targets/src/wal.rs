@@ -131,16 +131,7 @@ impl World {
                 self.memory.hold(held);
             }
             Action::Fail { step, after, times, short } => {
-                let steps = [
-                    Step::Write,
-                    Step::Sync,
-                    Step::Read,
-                    Step::Allocate,
-                    Step::Create,
-                    Step::Rename,
-                    Step::SyncDir,
-                ];
-                let step = steps[usize::from(step) % steps.len()];
+                let step = Step::ALL[usize::from(step) % Step::ALL.len()];
                 let outcome = match short {
                     Some(len) if step == Step::Write => Outcome::Short(len.into()),
                     _ => Outcome::Errno(EIO),

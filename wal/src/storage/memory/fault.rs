@@ -17,10 +17,24 @@ pub enum Step {
     Create,
     /// Renaming one.
     Rename,
-    /// Removing one that is there.
-    Remove,
     /// Making names durable.
     SyncDir,
+    /// Removing a file that is there.
+    Remove,
+}
+
+impl Step {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Write,
+        Self::Sync,
+        Self::Read,
+        Self::Allocate,
+        Self::Create,
+        Self::Rename,
+        Self::SyncDir,
+        Self::Remove,
+    ];
 }
 
 /// What happens instead.
