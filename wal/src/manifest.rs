@@ -151,9 +151,8 @@ impl Slot {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_manifest_comes_back_and_every_bit_of_it_is_protected() {
-        let manifest = Manifest {
+    fn manifest() -> Manifest {
+        Manifest {
             generation: 5,
             log_id: LogId([1; 16]),
             epoch: Epoch(2),
@@ -162,9 +161,63 @@ mod tests {
             durable: BatchNo(77),
             durable_seq: Seq(900),
             closed: true,
-        };
-        let good = manifest.to_block();
-        assert_eq!(Slot::parse(&good), Slot::Valid(manifest));
+        }
+    }
+
+    /// What a slot with these changes, under a true checksum, is taken for.
+    fn told(change: impl FnOnce(&mut Layout)) -> Slot {
+        let (mut layout, _) = Layout::read_from_prefix(&manifest().to_block()).unwrap();
+        change(&mut layout);
+        layout.crc = crc32c::crc32c(&layout.as_bytes()[..CRC_AT]).into();
+        Slot::parse(&AlignedBuf::from_slice(layout.as_bytes()))
+    }
+
+    #[test]
+    fn numbers_are_believed_up_to_their_bounds() {
+        let fields: [fn(&mut Layout) -> &mut U64; 6] = [
+            |layout| &mut layout.generation,
+            |layout| &mut layout.epoch,
+            |layout| &mut layout.oldest,
+            |layout| &mut layout.newest,
+            |layout| &mut layout.durable_batch_no,
+            |layout| &mut layout.durable_seq,
+        ];
+        for field in fields {
+            for number in [1, NUMBER_MAX] {
+                assert!(matches!(told(|layout| *field(layout) = number.into()), Slot::Valid(_)));
+            }
+            for number in [NUMBER_MAX + 1, u64::MAX] {
+                assert_eq!(told(|layout| *field(layout) = number.into()), Slot::Impossible);
+            }
+        }
+        assert_eq!(told(|layout| layout.oldest = 0.into()), Slot::Invalid, "segments are counted from 1");
+    }
+
+    #[test]
+    fn flags_and_formats_under_a_true_checksum_are_told_apart() {
+        assert_eq!(
+            told(|layout| layout.flags = 0.into()),
+            Slot::Valid(Manifest { closed: false, ..manifest() })
+        );
+        for flags in [2, 3, 1 << 31] {
+            assert_eq!(told(|layout| layout.flags = flags.into()), Slot::Invalid, "{flags}");
+        }
+        let (major, minor) = (FORMAT_MAJOR + 1, 7);
+        let newer = told(|layout| (layout.major, layout.minor) = (major.into(), minor.into()));
+        assert_eq!(newer, Slot::Newer { major, minor });
+        assert_eq!(told(|layout| layout.minor = 9.into()), Slot::Valid(manifest()));
+    }
+
+    #[test]
+    fn generations_take_the_slots_in_turn() {
+        let slots = [4, 5, 6, 7].map(|generation| Manifest { generation, ..manifest() }.slot());
+        assert_eq!(slots, [0, 1, 0, 1]);
+    }
+
+    #[test]
+    fn a_manifest_comes_back_and_every_bit_of_it_is_protected() {
+        let good = manifest().to_block();
+        assert_eq!(Slot::parse(&good), Slot::Valid(manifest()));
         for bit in 0..BLOCK * 8 {
             let mut block = AlignedBuf::from_slice(&good);
             block[bit / 8] ^= 1 << (bit % 8);

@@ -307,6 +307,78 @@ mod tests {
         }
     }
 
+    /// What a header with these changes, under a true checksum, is taken for.
+    fn told(change: impl FnOnce(&mut Layout)) -> Option<HeaderError> {
+        let (mut layout, _) = Layout::read_from_prefix(&header().to_block()).unwrap();
+        change(&mut layout);
+        layout.crc = crc32c::crc32c(&layout.as_bytes()[..CRC_AT]).into();
+        SegmentHeader::parse(&AlignedBuf::from_slice(layout.as_bytes())).err()
+    }
+
+    #[test]
+    fn numbers_are_believed_up_to_their_bounds() {
+        let block = BLOCK as u64;
+        for size in [2 * block, 3 * block] {
+            assert_eq!(told(|layout| layout.segment_size = size.into()), None, "{size}");
+        }
+        for size in [0, block, 2 * block - 1, 2 * block + 1, 2 * block + 512] {
+            let told = told(|layout| layout.segment_size = size.into());
+            assert_eq!(told, Some(HeaderError::Numbers), "{size}");
+        }
+        let fields: [fn(&mut Layout) -> &mut U64; 4] = [
+            |layout| &mut layout.segment_id,
+            |layout| &mut layout.epoch,
+            |layout| &mut layout.first_seq,
+            |layout| &mut layout.first_batch_no,
+        ];
+        for field in fields {
+            for number in [1, NUMBER_MAX] {
+                assert_eq!(told(|layout| *field(layout) = number.into()), None);
+            }
+            for number in [0, NUMBER_MAX + 1, u64::MAX] {
+                assert_eq!(told(|layout| *field(layout) = number.into()), Some(HeaderError::Numbers));
+            }
+        }
+    }
+
+    #[test]
+    fn another_format_under_a_true_checksum_is_told_apart() {
+        let unknown: [fn(&mut Layout); 9] = [
+            |layout| layout.major = 0.into(),
+            |layout| layout.header_len = 512.into(),
+            |layout| layout.incompatible = 1.into(),
+            |layout| layout.block_size = 512.into(),
+            |layout| layout.hash = 2,
+            |layout| layout.checksum = 2,
+            |layout| layout.zero_a = 1.into(),
+            |layout| layout.zero_b[0] = 1,
+            |layout| layout.zero_b[83] = 1,
+        ];
+        for (index, change) in unknown.into_iter().enumerate() {
+            assert_eq!(told(change), Some(HeaderError::UnknownFeature), "change {index}");
+        }
+        let newer = HeaderError::Newer { major: FORMAT_MAJOR + 1, minor: 7 };
+        let change =
+            |layout: &mut Layout| (layout.major, layout.minor) = ((FORMAT_MAJOR + 1).into(), 7.into());
+        assert_eq!(told(change), Some(newer));
+        assert_eq!(told(|layout| layout.fingerprint[31] ^= 1), Some(HeaderError::Fingerprint));
+        let compatible: [fn(&mut Layout); 2] =
+            [|layout| layout.minor = 9.into(), |layout| layout.compatible = 1.into()];
+        for change in compatible {
+            assert_eq!(told(change), None);
+        }
+    }
+
+    #[test]
+    fn a_block_that_is_too_short_is_told() {
+        let block = header().to_block();
+        for len in [0, 8, BLOCK - 1] {
+            assert_eq!(HeaderBlock::parse(&block[..len]), HeaderBlock::Invalid(HeaderError::Short { len }));
+        }
+        let longer = [&block[..], &[1; 8]].concat();
+        assert!(matches!(HeaderBlock::parse(&longer), HeaderBlock::Valid(..)));
+    }
+
     #[test]
     fn the_fingerprint_of_format_1_never_changes() {
         let hex: String = fingerprint().iter().map(|byte| format!("{byte:02x}")).collect();

@@ -5,6 +5,7 @@ mod common;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
 use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
@@ -96,6 +97,27 @@ fn prepared_segments_of_an_earlier_open_are_used_or_made_anew() {
 /// process has opened the log. Where that one used the segments that lay ready, the write landed on top of a batch
 /// that it had acknowledged. That the log was closed in between says nothing: a device may have lost the manifest of the
 /// process that was killed, and show the one before it.
+#[test]
+fn a_segment_in_reserve_is_filled_at_its_pace_unless_the_writer_has_none_and_holds_up_no_close() {
+    let dir = temp();
+    // Sixteen seconds for a segment, but for the first: the opening makes that one ready.
+    let slow =
+        Options { zero_fill_bytes_per_second: 64 << 10, ..options(dir.path(), BackendChoice::Blocking) };
+    let begun = Instant::now();
+    let (mut log, _, _) = open(&slow).unwrap();
+    while begun.elapsed() < Duration::from_millis(500) {
+        log.wait(Some(Duration::from_millis(100))).unwrap();
+        assert_eq!(log.spare_segments(), 1);
+    }
+    // It takes the one that is ready, so the next is made as fast as the disk allows.
+    append(&mut log, 1, 8);
+    while log.spare_segments() == 0 {
+        log.wait(Some(Duration::from_secs(1))).unwrap();
+    }
+    log.close(Timestamp(100)).unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
     for (backend, closed) in
