@@ -3,6 +3,9 @@
 #[path = "common/log.rs"]
 mod common;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{append, expect_events, memory_options, on_every_backend, open};
@@ -111,4 +114,36 @@ fn a_heartbeat_is_due_only_behind_something_that_nothing_marks_and_in_a_log_that
     append(&mut log, 1, 8);
     assert!(log.drain().is_err());
     assert_eq!(log.heartbeat_due(), None, "nothing can be written any more");
+}
+
+#[test]
+fn what_is_under_way_is_counted_and_an_append_beyond_the_depth_waits() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&Options { depth: 4, ..memory_options(&memory) }).unwrap();
+    assert_eq!((log.in_flight(), log.unsettled()), (0, 0));
+    memory.hold(true);
+    for number in 1..=3 {
+        append(&mut log, 1, 8);
+        // The header of the segment is the first write of all.
+        assert_eq!((log.in_flight(), log.unsettled()), (number + 1, number + 1));
+    }
+    let (released, bell) = (AtomicBool::new(false), log.bell());
+    let (begin, begun) = mpsc::channel();
+    thread::scope(|scope| {
+        let (memory, released) = (&memory, &released);
+        scope.spawn(move || {
+            begun.recv().unwrap();
+            // Time for an append that does not wait.
+            assert!(begun.recv_timeout(Duration::from_millis(50)).is_err());
+            released.store(true, Ordering::Relaxed);
+            memory.hold(false);
+            bell.ring();
+        });
+        begin.send(()).unwrap();
+        append(&mut log, 1, 8);
+        assert!(released.load(Ordering::Relaxed));
+        assert!(log.in_flight() <= 4);
+    });
+    log.drain().unwrap();
+    assert_eq!((log.in_flight(), log.unsettled()), (0, 0));
 }

@@ -4,7 +4,8 @@
 mod common;
 
 use common::{append, batch, expect_events, memory_options, open};
-use downbeat_record::{Seq, Timestamp};
+use downbeat_record::header::BATCH_HEADER_LEN;
+use downbeat_record::{BatchKind, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fault, Outcome, Step};
 use downbeat_wal::{LogError, Memory, NotReady};
 
@@ -131,6 +132,25 @@ fn a_full_disk_is_backpressure_before_a_seq_is_assigned_and_ends_when_space_retu
     drop(log);
     let (_, _, kept) = open(&options).unwrap();
     expect_events(&kept, seq.0, 4_000);
+}
+
+#[test]
+fn what_was_ready_stays_so_with_a_control_batch_in_between() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    memory.set_capacity(Some(3 * options.segment_bytes));
+    let (mut log, _, _) = open(&options).unwrap();
+    let body = vec![b'x'; options.batch_bytes - BATCH_HEADER_LEN];
+    let mut rounds = 0;
+    while log.ready().is_ok() {
+        log.append_control(BatchKind::Checkpoint, Timestamp(1), &body).unwrap();
+        let mut largest = batch(log.next_seq(), 3, 5_000);
+        assert_eq!(largest.padded_len(), options.batch_bytes);
+        log.append(&mut largest).unwrap();
+        log.drain().unwrap();
+        rounds += 1;
+    }
+    assert!(rounds > 3 * 6, "of eight blocks each, in three segments of 64: {rounds}");
 }
 
 #[test]
