@@ -108,14 +108,17 @@ impl CommandDigest {
 /// What is left when the log ends was emitted but not logged before the end; a live engine submits it.
 #[derive(Default)]
 pub struct Ledger {
-    pending: BTreeMap<(Seq, IdempotencyKey), Pending>,
+    /// Each with its number in the order of emission.
+    pending: BTreeMap<(Seq, IdempotencyKey), (u64, Pending)>,
+    emitted: u64,
 }
 
 impl Ledger {
     /// Notes that a stage emitted a command.
     pub fn emitted(&mut self, fields: Fields, payload: &[u8]) {
         let pending = Pending { fields, payload: payload.to_vec() };
-        self.pending.insert((fields.causation, fields.idempotency_key), pending);
+        self.pending.insert((fields.causation, fields.idempotency_key), (self.emitted, pending));
+        self.emitted += 1;
     }
 
     /// Compares a derived event of the log with what was emitted.
@@ -125,7 +128,7 @@ impl Ledger {
     /// [`Mismatch`], naming the first event that differs.
     pub fn logged(&mut self, record: &Record<'_>) -> Result<(), Mismatch> {
         let (seq, cause) = (record.seq, record.fields.causation);
-        let Some(pending) = self.pending.remove(&(cause, record.fields.idempotency_key)) else {
+        let Some((_, pending)) = self.pending.remove(&(cause, record.fields.idempotency_key)) else {
             return Err(Mismatch::NotEmitted { seq, cause });
         };
         let logged = CommandDigest::of(&record.fields, record.payload().bytes());
@@ -147,8 +150,10 @@ impl Ledger {
         self.pending.is_empty()
     }
 
-    /// Takes the commands that are not in the log, in the order of their causes.
+    /// Takes the commands that are not in the log, in the order in which they were emitted.
     pub fn take(&mut self) -> impl Iterator<Item = Pending> + use<> {
-        std::mem::take(&mut self.pending).into_values()
+        let mut left: Vec<_> = std::mem::take(&mut self.pending).into_values().collect();
+        left.sort_unstable_by_key(|(number, _)| *number);
+        left.into_iter().map(|(_, pending)| pending)
     }
 }

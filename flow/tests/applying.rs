@@ -334,3 +334,17 @@ fn a_ledger_tells_what_is_missing_what_differs_and_what_nobody_emitted() {
     assert_eq!(ledger.take().count(), 1);
     assert!(ledger.is_empty());
 }
+
+/// Found by reading: several of one event were submitted in the order of their keys, which are hashes.
+#[test]
+fn what_the_log_lacks_comes_in_the_order_in_which_it_was_emitted() {
+    let mut ledger = Ledger::default();
+    let fields = |cause: u64, index| Fields {
+        causation: Seq(cause),
+        idempotency_key: key_of("stage", Seq(cause), index),
+        ..Fields::default()
+    };
+    let emitted: Vec<_> = (1..=8).flat_map(|cause| (0..8).map(move |index| fields(cause, index))).collect();
+    emitted.iter().for_each(|fields| ledger.emitted(*fields, &[]));
+    assert_eq!(ledger.take().map(|pending| pending.fields).collect::<Vec<_>>(), emitted);
+}
