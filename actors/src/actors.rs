@@ -56,7 +56,6 @@ struct Shared {
     durable: Arc<Watermark>,
     changes: Arc<Changes>,
     leaf_names: Vec<Arc<str>>,
-    leaf_actors: Vec<ActorId>,
 }
 
 struct GroupState {
@@ -121,6 +120,7 @@ impl Actors {
                 durable: durable.clone(),
                 delivered,
                 position: Seq::ZERO,
+                partly: (Seq::ZERO, 0),
                 stages: stage_names.clone(),
                 values: Vec::with_capacity(64),
                 faults: faults.clone(),
@@ -155,8 +155,9 @@ impl Actors {
             catch_ups.push(catch_up);
             groups.push(GroupState { group, crashes: 0 });
         }
-        let leaf_actors = leaf_workers.into_iter().map(|worker| leaf_host.spawn(worker, &conductor));
-        let leaf_actors = leaf_actors.map(|cell| Ok(cell?.get_id())).collect::<Result<_, StartError>>()?;
+        for worker in leaf_workers {
+            leaf_host.spawn(worker, &conductor)?;
+        }
         let changes = Arc::new(Changes::default());
         let shared = Arc::new(Shared {
             blueprint,
@@ -167,7 +168,6 @@ impl Actors {
             durable,
             changes: changes.clone(),
             leaf_names,
-            leaf_actors,
         });
         let mut all = CatchUp::join(catch_ups);
         all.read(&*ports.history, ports.recovered).map_err(StartError::History)?;
@@ -178,10 +178,7 @@ impl Actors {
         if let Some(fault) = faults.first() {
             return Err(fault.into());
         }
-        if let Ok((actor, reason)) = crashed.try_recv() {
-            if let Some(fault) = shared.leaf_fault(actor, &reason) {
-                return Err(fault.into());
-            }
+        if let Ok((_, reason)) = crashed.try_recv() {
             let stages = shared.blueprint.flow.name().to_owned();
             return Err(Fault::Group { group: 0, stages, times: 1, reason }.into());
         }
@@ -300,7 +297,7 @@ impl Actors {
     }
 
     /// Folds over every key and state of a stage; each shard answers between two events, in the order of its
-    /// keys. `None` when the flow has no such stage, or it is not an `S`.
+    /// keys. `None` when the flow has no such stage, or it is not an `S`, or its group was given up ([`Actors::fault`]).
     pub fn fold_states<S: Stage, A: Send + 'static>(
         &self,
         stage: &str,
@@ -381,26 +378,19 @@ impl Shared {
     /// Rebuilds the groups of actors that crash, until there is no conductor any more.
     fn mend(&self, crashes: &Receiver<Crash>) {
         while let Ok((actor, reason)) = crashes.recv() {
-            if let Some(fault) = self.leaf_fault(actor, &reason) {
-                self.blueprint.faults.note(fault);
-            }
             let Some(group) = self.group_of(actor) else { continue };
             if let Err(fault) = self.rebuild(group, reason) {
                 self.blueprint.faults.note(fault);
+                self.give_up(group);
                 self.blueprint.order.wake();
             }
         }
     }
 
-    /// What it means that this actor crashed, if it is a leaf: what it was at may have been done or not, so nothing is
-    /// built again that could do it twice.
-    fn leaf_fault(&self, actor: ActorId, reason: &str) -> Option<Fault> {
-        let index = self.leaf_actors.iter().position(|leaf| *leaf == actor)?;
-        self.blueprint.leaves[index].node.pulse.end();
-        Some(Fault::Leaf {
-            leaf: self.leaf_names[index].to_string(),
-            reason: format!("it panicked: {reason}"),
-        })
+    /// No incarnation of the group will answer any more.
+    fn give_up(&self, group: usize) {
+        let workers = self.blueprint.plan.workers.iter().zip(&self.blueprint.requests);
+        workers.filter(|(place, _)| place.group == group).for_each(|(_, requests)| requests.close());
     }
 
     /// The group whose present incarnation holds the actor.
@@ -446,6 +436,9 @@ impl Shared {
             }
             catch_up.read(history, upto).map_err(|error| failed(error.to_string()))?;
             catch_up.finish();
+        } else {
+            // Nothing is ordered any more.
+            self.give_up(index);
         }
         Ok(())
     }

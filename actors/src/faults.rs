@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use downbeat_flow::Mismatch;
+use downbeat_record::Seq;
 
 use crate::order::OrderBell;
 use crate::sync::{AtomicBool, Mutex, Ordering};
@@ -19,6 +20,19 @@ pub enum Fault {
     Flood {
         /// Emitted events that wait.
         held: usize,
+    },
+    /// A stage emits an event for which there is never room. It is not lost: it is emitted again when the log is read.
+    #[error(
+        "for seq {cause} a stage emits an event of up to {len} bytes, at most {max} fit into a batch and the ring for such \
+         events: open it again with a larger `batch_bytes` or `derived_ring_bytes`"
+    )]
+    TooLarge {
+        /// The event for which it is emitted.
+        cause: Seq,
+        /// Bytes it may take.
+        len: usize,
+        /// Bytes there can be.
+        max: usize,
     },
     /// A leaf cannot deliver.
     #[error("leaf `{leaf}` stopped: {reason}")]

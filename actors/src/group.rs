@@ -39,6 +39,9 @@ use crate::worker::{BUDGET_AT_FIRST, Worker};
 /// Batches of the log that may be on their way to one worker.
 const CATCH_UP_BATCHES: usize = 8;
 
+/// What comes out of the log to one worker: its batches, then `None` for its end. A way that ends without was given up.
+pub(crate) type Logged = Option<Arc<Batch>>;
+
 /// A leaf, as those who build workers need it.
 pub(crate) struct LeafPort {
     pub(crate) node: Arc<Node>,
@@ -74,7 +77,7 @@ pub(crate) struct Group {
 
 /// The way of the log into a group that catches up.
 pub(crate) struct CatchUp {
-    ways: Vec<(Sender<Arc<Batch>>, Arc<Node>)>,
+    ways: Vec<(Sender<Logged>, Arc<Node>)>,
     live: Vec<Receiver<Infallible>>,
     /// The last seq handed over.
     pub(crate) position: Seq,
@@ -105,6 +108,9 @@ impl Blueprint {
         for index in members {
             let place = &self.plan.workers[index];
             let node = &nodes[&index];
+            // What it emits while it reads the log goes to the front door when that is through, and until then nobody
+            // may think that all is in.
+            node.backlog.raise();
             let (batches, feed) = RingBuffer::new(self.settings.batches);
             let (send, receive) = bounded(CATCH_UP_BATCHES);
             let (lanes, routes) = leaving.remove(&index).unwrap_or_default();
@@ -245,7 +251,7 @@ impl CatchUp {
             reached = Seq(batch.next_seq().0 - 1);
             // Workers of a group of which one crashed take nothing; the conductor knows, and this ends for nothing.
             self.ways.iter().all(|(way, node)| {
-                let sent = way.send(batch.clone()).is_ok();
+                let sent = way.send(Some(batch.clone())).is_ok();
                 node.bell.ring();
                 sent
             })
@@ -258,7 +264,8 @@ impl CatchUp {
     pub(crate) fn finish(self) {
         let Self { ways, live, .. } = self;
         for (way, node) in ways {
-            drop(way);
+            // A worker that crashed takes nothing.
+            let _ = way.send(None);
             node.bell.ring();
         }
         // Nothing is ever sent: it disconnects when the last worker has dropped its end.

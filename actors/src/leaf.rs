@@ -1,5 +1,7 @@
 //! The state of a leaf actor: takes values off its lanes, in the order of seq, once they are durable.
 
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
 use downbeat_flow::{Delivery, Leaf};
@@ -63,6 +65,9 @@ pub(crate) struct LeafWorker {
     pub(crate) delivered: Seq,
     /// Everything up to here needs no delivery: delivered, or nothing was sent for it.
     pub(crate) position: Seq,
+    /// The event of the last delivery, and the stages whose value for it was delivered, a bit for each: a group that is
+    /// built again sends them again.
+    pub(crate) partly: (Seq, u64),
     pub(crate) stages: Arc<[Arc<str>]>,
     pub(crate) values: Vec<u128>,
     pub(crate) faults: Arc<Faults>,
@@ -76,39 +81,41 @@ impl LeafWorker {
         for (index, lane) in self.new_lanes.take() {
             self.lanes[index] = Some(lane);
         }
-        if self.stopped {
-            return Progress::Idle;
+        if !self.stopped {
+            // A leaf that panics has stopped like one that says so. What it was at may have been done or not, so
+            // nothing is built again that could do it twice.
+            let turn = catch_unwind(AssertUnwindSafe(|| self.turn()));
+            match turn.unwrap_or_else(|panic| Err(format!("it panicked: {}", said(&*panic)))) {
+                Ok(progress) => return progress,
+                Err(reason) => self.fail(reason),
+            }
         }
+        self.discard();
+        Progress::Idle
+    }
+
+    fn turn(&mut self) -> Result<Progress, String> {
         let mut progress = Progress::Idle;
-        let Some(limit) = self.limit() else { return Progress::Idle };
+        let Some(limit) = self.limit() else { return Ok(Progress::Idle) };
         for count in 0.. {
             if count == BUDGET {
                 progress = Progress::More;
                 break;
             }
-            match self.deliver_next(limit) {
-                Ok(true) => {}
-                Ok(false) => {
-                    self.position = self.position.max(limit);
-                    self.delivered = self.delivered.max(limit);
-                    break;
-                }
-                Err(reason) => {
-                    self.fail(reason);
-                    return Progress::Idle;
-                }
+            if !self.deliver_next(limit)? {
+                self.position = self.position.max(limit);
+                self.delivered = self.delivered.max(limit);
+                break;
             }
         }
-        if progress == Progress::Idle
-            && let Err(error) = self.leaf.flush()
-        {
-            self.fail(error.to_string());
+        if progress == Progress::Idle {
+            self.leaf.flush().map_err(|error| error.to_string())?;
         }
         self.node.pass(self.position);
         // The window does not wait for leaves; a shutdown does, for everything.
         self.order.moved(Seq::ZERO);
         self.lanes.iter().flatten().for_each(LaneIn::relieve);
-        progress
+        Ok(progress)
     }
 
     #[cold]
@@ -116,6 +123,18 @@ impl LeafWorker {
         self.stopped = true;
         self.node.pulse.end();
         self.faults.note(Fault::Leaf { leaf: self.name.to_string(), reason });
+    }
+
+    /// Nothing of it is delivered any more, and nobody must wait for that. The cursor stays, so the next opening
+    /// delivers it.
+    fn discard(&mut self) {
+        for lane in self.lanes.iter_mut().flatten() {
+            self.values.clear();
+            while lane.take_out(&mut self.values).is_some() {
+                self.values.clear();
+            }
+            lane.relieve();
+        }
     }
 
     /// The last seq whose values may leave: every upstream worker has passed it, and it is durable.
@@ -139,7 +158,9 @@ impl LeafWorker {
         let Some((token, [place, correlation], start)) = lane.take_out(&mut self.values) else {
             return Ok(false);
         };
-        if token.seq > self.delivered {
+        let bit = 1_u64 << token.from.0;
+        let before = if self.partly.0 == token.seq { self.partly.1 } else { 0 };
+        if token.seq > self.delivered && before & bit == 0 {
             let stage = &self.stages[usize::from(token.from.0)];
             let delivery = Delivery::new(
                 (token.seq, Timestamp(place as u64)),
@@ -149,12 +170,92 @@ impl LeafWorker {
                 value_bytes(&self.values, start, token.value_len),
             );
             self.leaf.deliver(&delivery).map_err(|error| error.to_string())?;
+            self.partly = (token.seq, before | bit);
         }
         // Another stage may have sent a value for the same event, so only what is before it is done.
         let done = Seq(token.seq.0 - 1);
         self.position = self.position.max(done);
         self.delivered = self.delivered.max(done);
         Ok(true)
+    }
+}
+
+/// What a panic said.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it said nothing")
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use downbeat_flow::{LeafError, StageId};
+    use downbeat_record::{Batch, Fields};
+
+    use super::*;
+    use crate::lane::lane;
+
+    struct Recording(Arc<std::sync::Mutex<Vec<(Seq, String)>>>);
+
+    impl Leaf for Recording {
+        fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+            self.0.lock().unwrap().push((delivery.seq, delivery.stage.to_owned()));
+            Ok(())
+        }
+    }
+
+    /// A group that is built again sends everything again, also for the event at which the leaf had stopped.
+    #[test]
+    fn a_value_is_delivered_once_however_often_its_group_is_built_again() {
+        let events = BUDGET as u64 + 10;
+        let mut batch = Batch::with_capacity(64 << 10, 0);
+        batch.open(Seq(1));
+        for seq in 1..=events {
+            batch.push(&Fields::default(), Timestamp(seq), &[]).unwrap();
+        }
+        let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
+        from.pass(Seq(events));
+        let arriving = || {
+            let (mut out, arrive) = lane(64 << 10, 2, &from, &node);
+            for record in batch.records() {
+                out.send_out(StageId(0), &record, &[]);
+                if record.seq.0.is_multiple_of(2) {
+                    out.send_out(StageId(1), &record, &[]);
+                }
+            }
+            out.publish();
+            arrive
+        };
+        let durable = Arc::new(Watermark::default());
+        durable.set(Seq(events));
+        let delivered = Arc::default();
+        let order = Arc::new(OrderBell::new(|| ()));
+        let mut leaf = LeafWorker {
+            node: node.clone(),
+            name: "recording".into(),
+            leaf: Box::new(Recording(Arc::clone(&delivered))),
+            lanes: vec![Some(arriving())],
+            new_lanes: Arc::new(NewLanes::default()),
+            durable,
+            delivered: Seq::ZERO,
+            position: Seq::ZERO,
+            partly: (Seq::ZERO, 0),
+            stages: Arc::new(["one".into(), "other".into()]),
+            values: Vec::new(),
+            faults: Arc::new(Faults::new(order.clone())),
+            order,
+            stopped: false,
+        };
+        // It stops between two events, then between the two values of one.
+        for _ in 0..2 {
+            assert_eq!(leaf.pump(), Progress::More);
+            leaf.new_lanes.put(0, arriving());
+        }
+        while leaf.pump() == Progress::More {}
+        let expected = (1..=events).flat_map(|seq| {
+            let other = seq.is_multiple_of(2).then(|| (Seq(seq), "other".to_owned()));
+            std::iter::once((Seq(seq), "one".to_owned())).chain(other)
+        });
+        assert_eq!(*delivered.lock().unwrap(), expected.collect::<Vec<_>>());
     }
 }
 

@@ -56,6 +56,7 @@ fn watermark(told: fn(&Node)) {
         durable: durable.clone(),
         delivered: Seq::ZERO,
         position: Seq::ZERO,
+        partly: (Seq::ZERO, 0),
         stages: Arc::new(["stage".into()]),
         values: Vec::new(),
         faults: Arc::new(Faults::new(Arc::new(OrderBell::new(|| ())))),

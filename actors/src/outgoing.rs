@@ -81,19 +81,22 @@ impl Outgoing {
     pub(crate) fn go_live(&mut self, node: &Node, faults: &Faults) {
         if let Some(mut recall) = self.ledger.take() {
             self.backlog.extend(recall.ledger.take());
+            // A stage that is new to a long log may have emitted any number; that is no flood.
+            self.backlog_max += self.backlog.len();
         }
         self.flush(node, faults);
     }
 
     /// Tries the front door again for what it had no room for.
     pub(crate) fn flush(&mut self, node: &Node, faults: &Faults) {
-        self.submit_held();
+        self.submit_held(faults);
         if !self.backlog.is_empty() && !node.backlog.is_up() {
             node.backlog.raise();
-            self.submit_held();
+            self.submit_held(faults);
         }
         if self.backlog.is_empty() {
-            if node.backlog.is_up() {
+            // What is in the ledger is held back too.
+            if node.backlog.is_up() && self.ledger.is_none() {
                 node.backlog.lower();
             }
         } else if self.backlog.len() > self.backlog_max {
@@ -101,11 +104,15 @@ impl Outgoing {
         }
     }
 
-    fn submit_held(&mut self) {
+    fn submit_held(&mut self, faults: &Faults) {
         while let Some(pending) = self.backlog.front() {
             match self.commands.try_submit(&pending.fields, &pending.payload) {
                 Ok(()) => drop(self.backlog.pop_front()),
                 Err(CommandRefused::Busy) => break,
+                Err(CommandRefused::TooLarge { len, max }) => {
+                    faults.note(Fault::TooLarge { cause: pending.fields.causation, len, max });
+                    break;
+                }
                 Err(CommandRefused::Closed) => self.backlog.clear(),
             }
         }
@@ -135,7 +142,8 @@ impl Sink for Outgoing {
         if self.backlog.is_empty() {
             match self.commands.try_submit(fields, payload) {
                 Ok(()) | Err(CommandRefused::Closed) => return,
-                Err(CommandRefused::Busy) => {}
+                // One that is too large stops the flow when it is tried again.
+                Err(CommandRefused::Busy | CommandRefused::TooLarge { .. }) => {}
             }
         }
         self.backlog.push_back(Pending { fields: *fields, payload: payload.to_vec() });

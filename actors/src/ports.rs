@@ -33,6 +33,13 @@ pub trait History: Send + Sync + 'static {
 pub enum CommandRefused {
     /// There is no room now; the worker tries again when it is rung.
     Busy,
+    /// It can never fit.
+    TooLarge {
+        /// Bytes it may take.
+        len: usize,
+        /// Bytes there can be.
+        max: usize,
+    },
     /// The order takes nothing any more. The command is not lost: it is emitted again when the log is read.
     Closed,
 }

@@ -12,21 +12,35 @@ use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 type Request = Box<dyn FnOnce(&mut Unit) + Send>;
 
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    closed: bool,
+}
+
 /// A mailbox for questions, bounded by the callers: each waits for its answer.
 #[derive(Default)]
 pub(crate) struct Requests {
     // Relaxed, both of them: what `any` stands for is behind the mutex, and the ring of the worker's bell shows both.
     any: AtomicBool,
     crashes: AtomicU64,
-    waiting: Mutex<VecDeque<Request>>,
+    waiting: Mutex<Waiting>,
 }
 
 impl Requests {
-    /// Puts a question; the caller rings the worker and waits.
+    /// Puts a question; the caller rings the worker and waits. Dropped unanswered once nobody will answer.
     pub(crate) fn put(&self, request: Request) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.push_back(request);
-        self.any.store(true, Ordering::Relaxed);
+        if !waiting.closed {
+            waiting.requests.push_back(request);
+            self.any.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// There will be no worker any more that could answer: whoever waits is told.
+    pub(crate) fn close(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        *waiting = Waiting { requests: VecDeque::new(), closed: true };
     }
 
     /// Asks for a crash: of this incarnation, or, when one was asked for before, of the next.
@@ -51,8 +65,8 @@ impl Requests {
     #[cold]
     fn next(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let next = waiting.pop_front();
-        self.any.store(!waiting.is_empty(), Ordering::Relaxed);
+        let next = waiting.requests.pop_front();
+        self.any.store(!waiting.requests.is_empty(), Ordering::Relaxed);
         next
     }
 }

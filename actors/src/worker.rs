@@ -21,6 +21,7 @@ use rtrb::Consumer;
 use crate::board::Board;
 use crate::fate::Fate;
 use crate::faults::Faults;
+use crate::group::Logged;
 use crate::hops::{Hops, is_sampled};
 use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
@@ -60,7 +61,7 @@ pub(crate) struct Worker {
     pub(crate) position: Seq,
     pub(crate) current: Option<(Arc<Batch>, Place)>,
     /// The log, until the worker has caught up with what is live.
-    pub(crate) catch_up: Option<Receiver<Arc<Batch>>>,
+    pub(crate) catch_up: Option<Receiver<Logged>>,
     /// Dropped when the worker has caught up; who built it waits for that.
     pub(crate) live: Option<Sender<Infallible>>,
     pub(crate) feed: Consumer<Arc<Batch>>,
@@ -156,12 +157,19 @@ impl Worker {
     fn next_batch(&mut self) -> Option<(Arc<Batch>, Place)> {
         if let Some(receiver) = &self.catch_up {
             match receiver.try_recv() {
-                Ok(batch) => return Some(self.hold(batch)),
-                Err(TryRecvError::Empty) => return None,
-                Err(TryRecvError::Disconnected) => {
+                Ok(Some(batch)) => return Some(self.hold(batch)),
+                Ok(None) => {
                     self.catch_up = None;
                     self.out.go_live(&self.node, &self.faults);
+                    // The end waits for this: until now what was emitted counted as held back.
+                    self.order.news();
                     self.live.take();
+                }
+                Err(TryRecvError::Empty) => return None,
+                // Whoever read the log has given this incarnation up.
+                Err(TryRecvError::Disconnected) => {
+                    self.fate.fall();
+                    return None;
                 }
             }
         }

@@ -55,3 +55,27 @@ fn a_group_that_crashes_for_ever_is_given_up_and_says_why() {
     assert_eq!(times, 3);
     assert!(reason.contains("crashed on request"), "{reason}");
 }
+
+/// Found by reading: where a group was being rebuilt and had read all of the log, all seemed quiet although it held
+/// commands, and a log that was closed then lacked them.
+#[test]
+fn nothing_is_quiet_while_a_group_that_is_built_again_holds_its_commands() {
+    let rig = Rig::new();
+    let (actors, mut feeds) = start(&rig, flow(Recorder::default()), Settings::default(), Vec::new());
+    publish(&rig, &actors, &mut feeds, 0, 400);
+    let last = rig.last();
+    let emitted = rig.take_commands().len();
+    assert!(emitted > 100, "{emitted}");
+    actors.crash("account");
+    // It reads the log and stops at its end until it is told from where on it is live, which it is not here.
+    let reading = || actors.status(last, 0).iter().any(|worker| worker.cursor < last);
+    for wanted in [true, false] {
+        while reading() != wanted {
+            std::thread::yield_now();
+        }
+    }
+    assert!(!actors.is_quiet(last), "its commands are in no log");
+    rig.settle(&actors, &mut feeds);
+    assert!(actors.is_quiet(last));
+    assert_eq!(rig.take_commands().len(), emitted, "the log has none of them");
+}

@@ -350,6 +350,7 @@ impl Commands for Derived {
             Ok(()) => Ok(()),
             // A full disk passes; the worker keeps the command and is rung again.
             Err(SubmitError::Backpressure { .. } | SubmitError::Full { .. }) => Err(CommandRefused::Busy),
+            Err(SubmitError::TooLarge { len, max }) => Err(CommandRefused::TooLarge { len, max }),
             Err(_) => Err(CommandRefused::Closed),
         }
     }

@@ -2,8 +2,15 @@
 
 mod common;
 
-use common::{Count, Moved, Notes, flow, options, total};
-use downbeat::{BackendChoice, Engine, ErrorKind, Key, Options};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use common::{Count, Moved, Notes, flow, flow_to, options, total};
+use downbeat::{
+    BackendChoice, Context, Delivery, Engine, ErrorKind, Event, Flow, Key, Leaf, LeafError, Nothing, Options,
+    Out, Reject, Seq, Stage,
+};
 use downbeat_wal::Memory;
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Step};
 
@@ -134,4 +141,122 @@ fn a_backend_that_cannot_be_had_is_an_error_when_named_and_a_notice_when_not() {
         engine.close().unwrap();
     }
     assert_eq!(total(&common::open(dir.path())), 2, "both backends write the same bytes");
+}
+
+/// A leaf whose destination is down.
+struct Down {
+    panics: bool,
+}
+
+impl Leaf for Down {
+    fn resume(&mut self) -> Result<Option<Seq>, LeafError> {
+        Ok(Some(Seq(5)))
+    }
+
+    fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+        assert!(!self.panics, "seq {} has no place to go", delivery.seq);
+        Err(LeafError::new("the destination is down"))
+    }
+}
+
+/// Found by reading: the lane of a leaf that had stopped was full for ever, and the opening waited for its stage.
+#[test]
+fn a_leaf_that_fails_while_the_log_is_read_again_is_an_error_and_no_wait() {
+    let memory = Memory::new();
+    let engine = open(&memory, Notes::default());
+    for _ in 0..20_000 {
+        engine.submit(&Moved { cents: 100 }).key(Key(1)).send().unwrap();
+    }
+    engine.close().unwrap();
+    for panics in [false, true] {
+        let flow = flow_to(Count::default(), Down { panics });
+        let (memory, (opened, wait)) = (memory.clone(), mpsc::channel());
+        thread::spawn(move || opened.send(Engine::open(in_memory(&memory), flow).map(drop)));
+        let error = wait.recv_timeout(Duration::from_secs(60)).expect("it does not wait").unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("leaf `notes` stopped") && !message.contains('\n'), "{message}");
+        assert_eq!(message.contains("no place to go"), panics, "{message}");
+    }
+    let notes = Notes::default();
+    open(&memory, notes.clone()).close().unwrap();
+    assert_eq!(notes.0.lock().unwrap().len(), 0, "the first life delivered everything, says the log");
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "bank.Statement", version = 1, crate = downbeat::record)]
+struct Statement {
+    text: String,
+}
+
+/// Writes a long statement and a short one for each movement.
+struct Clerk;
+
+impl Stage for Clerk {
+    type State = u64;
+    type Output = Nothing;
+
+    fn apply(&self, seen: &mut u64, event: &Context<'_>, out: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        if let Some(moved) = event.event::<Moved>()? {
+            for len in [moved.cents.to_native() as usize, 1] {
+                out.emit(&Statement { text: "x".repeat(len) })?;
+            }
+        } else {
+            *seen += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Found by reading: it was dropped without a word, and with it every other that was held back.
+#[test]
+fn an_emitted_event_that_fits_into_no_batch_stops_the_engine_and_is_there_once_it_fits() {
+    let memory = Memory::new();
+    let open = |batch_bytes| {
+        let flow = Flow::named("clerks")
+            .stage("clerk", Clerk)
+            .on::<Moved>()
+            .on::<Statement>()
+            .emits::<Statement>()
+            .build()
+            .unwrap();
+        let mut options = in_memory(&memory);
+        options.order.batch_bytes = batch_bytes;
+        Engine::open(options, flow).unwrap()
+    };
+    let engine = open(16 << 10);
+    engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+    engine.submit(&Moved { cents: 40_000 }).key(Key(1)).send().unwrap();
+    let error = engine.close().unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("batch_bytes") && message.contains("for seq"), "{message}");
+    drop(engine);
+
+    let engine = open(64 << 10);
+    while engine.last_seq() < Seq(6) || engine.workers().iter().any(|worker| worker.cursor < Seq(6)) {
+        assert!(engine.failure().is_none());
+        thread::yield_now();
+    }
+    let seen = engine.fold_states::<Clerk, u64>("clerk", 0, |sum, _, seen| sum + seen);
+    assert_eq!(seen, Some(4), "two for each movement");
+    engine.close().unwrap();
+}
+
+/// Found by reading: who asked waited for ever.
+#[test]
+fn a_question_to_a_group_that_was_given_up_has_no_answer_and_is_no_wait() {
+    let memory = Memory::new();
+    let mut options = in_memory(&memory);
+    options.actors.rebuilds = 0;
+    let engine = Arc::new(Engine::open(options, flow(Count::default(), Notes::default())).unwrap());
+    engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+    engine.crash("count");
+    while engine.failure().is_none() {
+        thread::yield_now();
+    }
+    let (asking, (answer, wait)) = (engine.clone(), mpsc::channel());
+    thread::spawn(move || {
+        let count = |sum, _: Key, count: &u64| sum + count;
+        answer.send(asking.fold_states::<Count, u64>("count", 0, count))
+    });
+    assert_eq!(wait.recv_timeout(Duration::from_secs(30)).expect("it does not wait"), None);
 }

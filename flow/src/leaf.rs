@@ -23,7 +23,8 @@ pub trait Leaf: Send + 'static {
     ///
     /// # Errors
     ///
-    /// [`LeafError`] stops this leaf and, through its lane, the stages before it: nothing is dropped.
+    /// [`LeafError`] stops this leaf and, with it, the flow. So does a panic. Nothing is lost: what was not delivered is
+    /// in the log, and the next opening delivers it.
     fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError>;
 
     /// Called when nothing more is at hand, so that a leaf can flush what it gathered.

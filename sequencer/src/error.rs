@@ -111,7 +111,7 @@ pub enum SubmitError {
         cause: Cause,
     },
     /// The log failed. Whether an event in flight is in it shows when it is opened again.
-    #[error("the log failed ({cause}); open it again, and send again with the same idempotency key")]
+    #[error("stopped: {cause}; open it again, and send again with the same idempotency key")]
     Poisoned {
         /// What failed.
         #[source]

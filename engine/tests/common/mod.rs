@@ -101,6 +101,11 @@ impl Leaf for Notes {
 }
 
 pub fn flow(count: Count, notes: Notes) -> Flow {
+    flow_to(count, notes)
+}
+
+/// The same with another leaf in the place of the notes.
+pub fn flow_to(count: Count, notes: impl Leaf) -> Flow {
     Flow::named("bank")
         .stage("balance", Balance)
         .on::<Moved>()
