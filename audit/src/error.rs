@@ -26,8 +26,8 @@ pub enum AuditError {
     /// The log cannot be read on: it is damaged, altered, not there, or the disk fails.
     #[error("{source}{}", intact_up_to(*.intact))]
     Log {
-        /// Everything up to here was verified before.
-        intact: Seq,
+        /// Everything up to here was verified before; `None` when that was not asked for.
+        intact: Option<Seq>,
         /// What the reader said.
         source: Box<ReadError>,
     },
@@ -38,8 +38,8 @@ pub enum AuditError {
         path: PathBuf,
         /// Where the batch starts.
         offset: u64,
-        /// Everything up to here was verified before.
-        intact: Seq,
+        /// Everything up to here was verified before; `None` when that was not asked for.
+        intact: Option<Seq>,
         /// What cannot be.
         finding: Box<Finding>,
     },
@@ -51,11 +51,11 @@ pub enum AuditError {
     Contract(#[from] ContractError),
 }
 
-fn intact_up_to(seq: Seq) -> String {
-    if seq == Seq::ZERO {
-        "; nothing before it was verified".into()
-    } else {
-        format!("; intact up to seq {seq}")
+fn intact_up_to(seq: Option<Seq>) -> String {
+    match seq {
+        None => String::new(),
+        Some(Seq::ZERO) => "; nothing before it was verified".into(),
+        Some(seq) => format!("; intact up to seq {seq}"),
     }
 }
 
@@ -110,7 +110,7 @@ impl AuditError {
     /// The last seq up to which everything holds, when that was verified; what is behind it is in doubt.
     pub fn intact(&self) -> Option<Seq> {
         match self {
-            Self::Log { intact, .. } | Self::Content { intact, .. } => Some(*intact),
+            Self::Log { intact, .. } | Self::Content { intact, .. } => *intact,
             Self::Diverged(_) | Self::Contract(_) => None,
         }
     }

@@ -106,7 +106,6 @@ pub struct Inspector {
     filter: EventFilter,
     contracts: ContractTable,
     current: Option<(Located, Place)>,
-    last: Seq,
     /// Whether the end of the log is still to be looked at: once, however often one asks again.
     check_end: bool,
     done: bool,
@@ -120,7 +119,6 @@ impl Inspector {
             filter,
             contracts: ContractTable::new(),
             current: None,
-            last: Seq::ZERO,
             check_end: trust == Trust::Everything,
             done: false,
         })
@@ -152,7 +150,6 @@ impl Inspector {
                         return Ok(None);
                     }
                     self.done = self.filter.to == Some(record.seq);
-                    self.last = record.seq;
                     if self.is_wanted(&record) {
                         let event = self.decode(&record, &located)?;
                         let place = records.place();
@@ -228,7 +225,7 @@ impl Inspector {
 
     fn content(&self, located: &Located, finding: Finding) -> AuditError {
         let (path, offset) = (located.path.to_path_buf(), located.offset);
-        AuditError::Content { path, offset, intact: self.last, finding: Box::new(finding) }
+        AuditError::Content { path, offset, intact: self.walk.intact(), finding: Box::new(finding) }
     }
 }
 

@@ -184,7 +184,7 @@ impl Recorded {
                 }
             }
         };
-        let last = walk.intact();
+        let last = walk.last();
         // An engine closes its log when nothing is on its way any more, behind a checkpoint of the last event.
         let last_checkpoint: Option<&Checkpoint> = checkpoints.last();
         let settled = end.closed && last_checkpoint.is_some_and(|checkpoint| checkpoint.seq == last);
@@ -222,7 +222,7 @@ fn note(
     Ok(())
 }
 
-fn content(located: &Located, intact: Seq, finding: Finding) -> AuditError {
+fn content(located: &Located, intact: Option<Seq>, finding: Finding) -> AuditError {
     AuditError::Content {
         path: located.path.to_path_buf(),
         offset: located.offset,

@@ -161,7 +161,7 @@ pub fn verify(
                 state.take(&located).map_err(|finding| AuditError::Content {
                     path: located.path.to_path_buf(),
                     offset: located.offset,
-                    intact: state.found.last_seq,
+                    intact: Some(state.found.last_seq),
                     finding: Box::new(finding),
                 })?;
                 done.pass(&located.batch);

@@ -38,8 +38,10 @@ pub(crate) struct Walk {
     segment: SegmentId,
     offset: u64,
     epoch: Epoch,
-    /// The last seq read: everything up to here holds.
-    intact: Seq,
+    /// The last seq read.
+    last: Seq,
+    /// The log is read from its beginning, with its chain: everything up to the last seq read holds.
+    whole: bool,
 }
 
 /// What comes next.
@@ -69,7 +71,9 @@ impl Walk {
         trust: Trust,
         verify_chain: bool,
     ) -> Result<Self, AuditError> {
-        let failed = |source| AuditError::Log { intact: Seq::ZERO, source: Box::new(source) };
+        let whole = verify_chain && from.is_none_or(|from| from <= Seq(1));
+        let failed =
+            |source| AuditError::Log { intact: whole.then_some(Seq::ZERO), source: Box::new(source) };
         let options = ReadOptions { from: from.unwrap_or(Seq::ZERO), trust, verify_chain, own: None };
         let reader = Reader::open_with(dir, options);
         if let Err(error @ ReadError::NotFound { .. }) = reader {
@@ -91,7 +95,8 @@ impl Walk {
             segment,
             offset: BLOCK as u64,
             epoch: Epoch::default(),
-            intact: Seq::ZERO,
+            last: Seq::ZERO,
+            whole,
         })
     }
 
@@ -100,9 +105,14 @@ impl Walk {
         &self.reader
     }
 
-    /// Everything up to here holds.
-    pub(crate) fn intact(&self) -> Seq {
-        self.intact
+    /// The last seq read.
+    pub(crate) fn last(&self) -> Seq {
+        self.last
+    }
+
+    /// Everything up to here holds, when that is being verified.
+    pub(crate) fn intact(&self) -> Option<Seq> {
+        self.whole.then_some(self.last)
     }
 
     /// The next batch, or `None` where the log has no further one that can be trusted; nothing else is looked at.
@@ -156,7 +166,7 @@ impl Walk {
             (self.file, self.epoch) = (Some(Arc::clone(&located.path)), epoch);
         }
         self.offset = located.offset + located.batch.padded_len() as u64;
-        self.intact = Seq(located.batch.next_seq().0 - 1);
+        self.last = Seq(located.batch.next_seq().0 - 1);
         Ok(())
     }
 
@@ -171,7 +181,7 @@ impl Walk {
         Err(AuditError::Content {
             path: self.directory.file(self.segment),
             offset: self.offset,
-            intact: self.intact,
+            intact: self.intact(),
             finding: Box::new(Finding::Cut {
                 epoch: located.batch.header().epoch(),
                 batch: located.batch_no,
@@ -264,7 +274,7 @@ impl Walk {
     }
 
     fn failed(&self, source: ReadError) -> AuditError {
-        AuditError::Log { intact: self.intact, source: Box::new(source) }
+        AuditError::Log { intact: self.intact(), source: Box::new(source) }
     }
 }
 

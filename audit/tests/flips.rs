@@ -3,7 +3,8 @@
 mod common;
 
 use common::{check, contents, starts, write};
-use downbeat_audit::{Notice, Verdict};
+use downbeat_audit::{EventFilter, Notice, Verdict, inspect};
+use downbeat_record::Seq;
 
 #[test]
 fn a_flip_in_any_header_or_body_is_found_in_its_file_at_or_before_it() {
@@ -82,4 +83,22 @@ fn bytes_behind_the_end_are_told_and_are_no_part_of_the_log() {
     assert_eq!(verified.last_root, whole.last_root);
     let offset = (end + 10_000) as u64 / 4_096 * 4_096;
     assert_eq!(verified.notices, [Notice::Behind { path: file, offset, batches: 0 }]);
+}
+
+#[test]
+fn who_has_not_verified_all_before_the_damage_does_not_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 300, 1);
+    let path = dir.path().join("00000000000000000001.seg");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let error = check(dir.path()).unwrap_err();
+    assert!(error.intact() > Some(Seq(100)) && error.to_string().contains("; intact up to seq"), "{error}");
+    for from in [None, Some(Seq(200))] {
+        let mut events = inspect(dir.path(), EventFilter { from, ..EventFilter::default() }).unwrap();
+        let error = events.find_map(Result::err).expect("it is met");
+        assert!(error.intact().is_none() && !error.to_string().contains("intact up to"), "{error}");
+    }
 }

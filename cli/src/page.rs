@@ -1,8 +1,11 @@
-//! A page for a person: labels on the left, values on the right, 80 columns, no colour needed.
+//! A page for a person: labels on the left, values on the right, 80 columns, no colour needed. What comes from files and
+//! paths can neither begin a line nor reach the terminal as more than text.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Duration;
+
+use downbeat::record::Shown;
 
 /// Where values begin.
 const LABEL: usize = 19;
@@ -14,12 +17,12 @@ pub(crate) struct Page {
 
 impl Page {
     pub(crate) fn titled(title: impl Display) -> Self {
-        Self { text: format!("\n  {title}\n\n") }
+        Self { text: format!("\n  {}\n\n", Shown(title)) }
     }
 
     /// A label and a value; without a label it belongs to the row above.
     pub(crate) fn row(&mut self, label: &str, value: impl Display) -> &mut Self {
-        self.text += format!("  {label:<LABEL$}{value}").trim_end();
+        self.text += format!("  {label:<LABEL$}{}", Shown(value)).trim_end();
         self.text.push('\n');
         self
     }
@@ -31,14 +34,14 @@ impl Page {
 
     /// A sentence.
     pub(crate) fn line(&mut self, text: impl Display) -> &mut Self {
-        self.text += &format!("  {text}\n");
+        self.text += &format!("  {}\n", Shown(text));
         self
     }
 
     /// Something that was checked, and whether it holds.
     pub(crate) fn check(&mut self, holds: bool, what: impl Display) -> &mut Self {
         let mark = if holds { '✓' } else { '✗' };
-        self.text += &format!("  {mark} {what}\n");
+        self.text += &format!("  {mark} {}\n", Shown(what));
         self
     }
 
@@ -104,6 +107,15 @@ pub(crate) fn rate(events: u64, took: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_is_shown_can_forge_a_line_or_drive_a_terminal() {
+        let hostile = "log\n  ✓ whole\u{1b}[2J\u{9b}2J\u{7f}";
+        let mut page = Page::titled(hostile);
+        page.row("label", hostile).gap().line(hostile).check(false, hostile);
+        assert_eq!(page.text.lines().count(), 7, "{:?}", page.text);
+        assert!(page.text.chars().all(|one| one == '\n' || !one.is_control()), "{:?}", page.text);
+    }
 
     #[test]
     fn numbers_are_grouped_by_three() {

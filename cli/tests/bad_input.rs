@@ -74,6 +74,7 @@ fn a_bad_line_can_be_skipped_or_kept() {
     fs::write(dir.path().join("bad.jsonl"), format!("{GOOD}nonsense\n")).unwrap();
     let skipped = run(dir.path(), "skip", "bad.jsonl", &["--on-bad-input", "skip"]);
     assert_eq!((&skipped["events"], &skipped["applications"]["declined"]), (&2.into(), &1.into()));
+    assert_eq!(skipped["bad"], 1, "what was left out is told to machines too");
     let keep = ["--on-bad-input", "dead-letter", "--dead-letters", "dead.jsonl"];
     assert_eq!(run(dir.path(), "keep", "bad.jsonl", &keep)["events"], 2);
     let dead = fs::read_to_string(dir.path().join("dead.jsonl")).unwrap();

@@ -81,6 +81,42 @@ fn verify_counts_what_is_there() {
 }
 
 #[test]
+fn what_is_worth_a_look_in_a_log_that_holds_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path());
+    let whole = json(&downbeat(dir.path(), &["verify", "log", "--json"]));
+    assert_eq!((&whole["closed"], &whole["notices"]), (&true.into(), &Value::Array(Vec::new())));
+    let slot = dir.path().join("log/MANIFEST.0");
+    let mut bytes = fs::read(&slot).unwrap();
+    bytes[20] ^= 1;
+    fs::write(&slot, bytes).unwrap();
+    let shown = downbeat(dir.path(), &["verify", "log"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.stdout.contains("Worth a look: log/MANIFEST.0: the manifest slot"), "{}", shown.stdout);
+    for slot in ["MANIFEST.0", "MANIFEST.1"] {
+        fs::remove_file(dir.path().join("log").join(slot)).unwrap();
+    }
+    let shown = json(&downbeat(dir.path(), &["verify", "log", "--json"]));
+    assert_eq!(shown["notices"][0], "there is no manifest: a loss at the very end would not show");
+    let doctor = downbeat(dir.path(), &["doctor", "log"]);
+    assert!(doctor.stdout.contains("there is no manifest"), "{}", doctor.stdout);
+}
+
+#[test]
+fn a_kind_is_unknown_only_when_all_of_the_log_was_looked_at() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path());
+    let inspect = |more: &[&str]| downbeat(dir.path(), &[&["inspect", "log", "--kind"], more].concat());
+    let unknown = inspect(&["loan.Nothing"]);
+    assert_eq!(unknown.code, 2, "{unknown:?}");
+    assert!(unknown.stderr.contains("no contract `loan.Nothing`; it has loan."), "{}", unknown.stderr);
+    for some in [&["loan.Nothing", "--limit", "0"][..], &["loan.Nothing", "--to", "10"]] {
+        let ran = inspect(some);
+        assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (0, "", ""), "{some:?}");
+    }
+}
+
+#[test]
 fn a_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     log(dir.path());

@@ -11,9 +11,10 @@ use common::{DOWNBEAT, assert_agrees, decided, digests, downbeat, generate, json
 use downbeat_example_loan::{Generator, Summary, Volume};
 
 /// The names that scripts rely on, in their order.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "events",
     "duplicates",
+    "bad",
     "last_seq",
     "applications",
     "amounts",

@@ -53,7 +53,7 @@ pub use downbeat_record::{
     self as record, Correlation, Event, Fields, IdempotencyKey, Key, Seq, Shaped, SourceId, Timestamp, rkyv,
 };
 pub use downbeat_sequencer::{Ack, Fill, Group, Ingress, Receipt, Ticket};
-pub use downbeat_wal::{Backend, BackendChoice, probe};
+pub use downbeat_wal::{Backend, BackendChoice, names, probe};
 
 pub use engine::{Engine, Opened};
 pub use error::{Error, ErrorKind};

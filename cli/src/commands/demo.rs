@@ -125,8 +125,8 @@ impl<'a> Demo<'a> {
                 .line(format_args!("  downbeat inspect {} --limit 3", log.display())),
             false => page.line("The log was removed; --keep leaves it."),
         };
-        page.print()?;
-        if holds { Ok(()) } else { Err(Failure::printed()) }
+        let printed = page.print();
+        if holds { Ok(printed?) } else { Err(Failure::printed()) }
     }
 
     fn run(&self) -> Result<Ran, Failure> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::thread::available_parallelism;
 
-use downbeat::probe;
+use downbeat::{names, probe};
 use downbeat_audit::{VerifyOptions, verify};
 
 use super::verify::rows;
@@ -59,8 +59,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
                 page.gap().row("log", "does not hold");
             }
         }
-        page.print()?;
-        return Ok(verified.map(drop)?);
+        let printed = page.print();
+        verified?;
+        return Ok(printed?);
     }
     page.gap().row("log", "none here");
     Ok(page.print()?)
@@ -69,7 +70,10 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
 /// True for the directory of a log.
 pub(crate) fn holds_log(dir: &Path) -> bool {
     let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().any(|name| name.to_string_lossy().starts_with("MANIFEST."))
+    names.into_iter().any(|name| {
+        let name = name.to_string_lossy();
+        names::MANIFEST.contains(&&*name) || names::parse_segment(&name).is_some()
+    })
 }
 
 fn read(path: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, Write};
 
+use downbeat::record::Shown;
 use downbeat::{Correlation, Key, Seq};
 use downbeat_audit::{DecodedEvent, EventFilter, Inspector, inspect};
 
@@ -30,16 +31,18 @@ pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
         match event {
             Ok(event) => show(&mut out, &event, args.json)?,
             Err(error) => {
-                // What is before the damage is shown before the damage is.
-                out.flush()?;
+                // What is before the damage is shown before the damage is, if anybody reads it.
+                let _ = out.flush();
                 return Err(error.into());
             }
         }
         shown += 1;
     }
     out.flush()?;
+    // Contracts that stand behind what was read are not known.
+    let to_the_end = limit > 0 && !events.is_done();
     match args.kind {
-        Some(kind) if shown == 0 => known_kind(&kind, &events),
+        Some(kind) if shown == 0 && to_the_end => known_kind(&kind, &events),
         _ => Ok(()),
     }
 }
@@ -60,12 +63,12 @@ pub(super) fn show(out: &mut impl Write, event: &DecodedEvent, json: bool) -> io
         return writeln!(out, "{}", event.to_json());
     }
     let ((name, version), fields) = (&event.contract, &event.fields);
-    write!(out, "{:>9}  {}  {name} v{version}", event.seq, when(event.timestamp))?;
+    write!(out, "{:>9}  {}  {} v{version}", event.seq, when(event.timestamp), Shown(name))?;
     if fields.key != Key::NONE {
         write!(out, "  key {}", fields.key)?;
     }
     if fields.causation != Seq::ZERO {
         write!(out, "  caused by {}", fields.causation)?;
     }
-    writeln!(out, "\n           {}", event.payload)
+    writeln!(out, "\n           {}", Shown(&event.payload))
 }

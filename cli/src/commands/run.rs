@@ -155,6 +155,7 @@ impl Report {
         let mut json = Map::new();
         json.insert("events".to_owned(), self.events.into());
         json.insert("duplicates".to_owned(), self.pumped.duplicates.into());
+        json.insert("bad".to_owned(), self.bad.into());
         json.insert("last_seq".to_owned(), self.last.0.into());
         let ack = json!({ "p50": us(0.5), "p99": us(0.99), "p999": us(0.999) });
         let rate = rate(self.events, self.pumped.took);

@@ -42,6 +42,8 @@ fn object(verified: &Verified) -> serde_json::Value {
         "cuts": verified.cuts.len(),
         "checkpoints": verified.checkpoints.len(),
         "unproved": verified.unproved,
+        "closed": verified.closed,
+        "notices": verified.notices.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "contracts": contracts.collect::<Vec<_>>(),
         "last_root": verified.last_root.to_string(),
     })
@@ -81,4 +83,7 @@ pub(crate) fn rows(page: &mut Page, verified: &Verified) {
         page.row("not proved durable", format_args!("the last {} events", number(verified.unproved)));
     }
     page.row("last root", "").line(format_args!("  {}", verified.last_root));
+    for notice in &verified.notices {
+        page.gap().line(format_args!("Worth a look: {notice}."));
+    }
 }
