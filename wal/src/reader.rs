@@ -138,6 +138,12 @@ struct Open {
     limit: Option<BatchNo>,
 }
 
+impl Open {
+    fn is_cut(&self, batch_no: BatchNo) -> bool {
+        self.limit == Some(batch_no)
+    }
+}
+
 impl Reader {
     /// Opens the log in `dir` at its start, trusting what was durable and verifying the chain.
     ///
@@ -266,7 +272,7 @@ impl Reader {
                 return if promised { Err(self.no_beginning()?) } else { Ok(None) };
             }
             let open = self.scan.as_mut().expect("a segment is open");
-            let found = if open.limit == Some(self.chain.next_batch) {
+            let found = if open.is_cut(self.chain.next_batch) {
                 Found::Nothing(Damage::Zeros)
             } else {
                 open.scan.find(&self.chain)?
@@ -288,6 +294,9 @@ impl Reader {
                     let batch = self.copies.copy(&whole);
                     if !self.is_trusted(self.chain.next_batch)? {
                         return Ok(None);
+                    }
+                    if self.is_cut(self.chain.next_batch) {
+                        continue;
                     }
                     return Ok(Some(self.pass(batch, root)));
                 }
@@ -395,8 +404,7 @@ impl Reader {
             return self.explain_break(&header, &name);
         }
         self.chain.enter(&header, root);
-        let next = self.header(SegmentId(id.0 + 1))?;
-        let limit = next.filter(|next| next.epoch > header.epoch).map(|next| next.first_batch_no);
+        let limit = self.limit(&header)?;
         let path = self.storage.path(&name);
         let pace = Pace::on(&*self.storage, self.streaming);
         let mut scan = SegmentScan::new(path.clone(), header, file, pace);
@@ -404,6 +412,16 @@ impl Reader {
         self.segment = id;
         self.scan = Some(Open { scan, path: path.into(), limit });
         Ok(true)
+    }
+
+    /// Where a later writer went on, if one did: what stands in this segment from there on was cut.
+    fn limit(&self, header: &SegmentHeader) -> Result<Option<BatchNo>, ReadError> {
+        let next = self.header(SegmentId(header.segment.0 + 1))?;
+        Ok(next.filter(|next| next.epoch > header.epoch).map(|next| next.first_batch_no))
+    }
+
+    fn is_cut(&self, batch_no: BatchNo) -> bool {
+        self.scan.as_ref().is_some_and(|open| open.is_cut(batch_no))
     }
 
     /// A segment that begins elsewhere: later than here is a gap, which the caller judges; the same place with
@@ -473,6 +491,14 @@ impl Reader {
         }
         if self.durable < batch_no {
             self.learn(read_manifest(&*self.storage)?);
+        }
+        // It may be a later writer that says so, of a batch of its own. What a killed writer had in flight can land here
+        // even now.
+        if let Some(header) =
+            self.scan.as_ref().map(|open| open.scan.header).filter(|_| self.durable >= batch_no)
+        {
+            let limit = self.limit(&header)?;
+            self.scan.as_mut().expect("it is open").limit = limit;
         }
         Ok(())
     }

@@ -221,3 +221,38 @@ fn who_has_the_log_open_is_not_given_what_an_earlier_writer_left() {
         other => panic!("{:?}", other.map(|located| located.as_ref().map(|located| located.batch_no))),
     }
 }
+
+/// Found by reading: where a later writer goes on was looked at when the segment was entered, and never again.
+#[test]
+fn a_reader_at_the_end_of_a_killed_writer_is_not_given_what_lands_there_when_another_has_gone_on() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let first = names::segment(SegmentId(1));
+    let (mut killed, _, _) = open(&options).unwrap();
+    append(&mut killed, 3, 100);
+    killed.drain().unwrap();
+    killed.heartbeat(Timestamp(50)).unwrap();
+    killed.drain().unwrap();
+    let before = memory.bytes(&first).unwrap();
+    append(&mut killed, 2, 200);
+    killed.drain().unwrap();
+    let after = memory.bytes(&first).unwrap();
+    drop(killed);
+    memory.tamper(&first, |bytes| bytes.clone_from(&before));
+
+    let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
+    assert_eq!(seqs(&mut reader), [1, 2, 3]);
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 4, 300);
+    log.drain().unwrap();
+    log.heartbeat(Timestamp(90)).unwrap();
+    log.drain().unwrap();
+    memory.tamper(&first, |bytes| bytes.clone_from(&after));
+    let events: Vec<_> = reader
+        .batches()
+        .flat_map(|located| {
+            located.unwrap().batch.records().map(|record| record.payload().bytes().len()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(events, [300; 4]);
+}
