@@ -281,7 +281,11 @@ pub enum NotReady {
         segment: SegmentId,
     },
     /// No segment can be prepared, as a rule because the disk is full. It is tried again all the time.
-    #[error("{}: the next segment cannot be prepared: {cause}; free some space, writing then goes on by itself", Shown(path.display()))]
+    #[error(
+        "{}: the next segment cannot be prepared: {cause}; {}, writing then goes on by itself",
+        Shown(path.display()),
+        if is_full(cause) { "free some space" } else { "see to that" }
+    )]
     Full {
         /// The file that could not be made.
         path: PathBuf,
@@ -299,6 +303,10 @@ pub enum NotReady {
     /// A write or a sync failed earlier.
     #[error(transparent)]
     Poisoned(Arc<Poison>),
+}
+
+fn is_full(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl NotReady {

@@ -90,7 +90,6 @@ pub struct Log {
 
 /// The segment being written.
 struct Current {
-    id: SegmentId,
     file: Arc<dyn File>,
     salt: u32,
     size: u64,
@@ -100,6 +99,7 @@ struct Current {
 /// The outstanding sync.
 struct Syncing {
     ticket: u64,
+    segment: SegmentId,
     file: Arc<dyn File>,
     stalls: u32,
 }
@@ -277,7 +277,6 @@ impl Log {
         self.last_segment = prepared.segment;
         self.fly(Arc::clone(&prepared.file), Source::Block(Arc::new(block)), 0, false);
         self.segment = Some(Current {
-            id: prepared.segment,
             file: prepared.file,
             salt: header.batch_salt(),
             size: prepared.size,
@@ -310,6 +309,7 @@ impl Log {
         let progress = Progress::Writing { done: 0, stalls: 0 };
         let flight = Flight {
             mark,
+            segment: self.last_segment,
             file: Arc::clone(&file),
             source: source.clone(),
             offset,
@@ -383,15 +383,15 @@ impl Log {
     }
 
     fn begin_sync(&mut self) -> bool {
-        let Some(file) = self.pipeline.begin_sync() else { return false };
-        self.sync(file, 0);
+        let Some((segment, file)) = self.pipeline.begin_sync() else { return false };
+        self.sync(segment, file, 0);
         true
     }
 
-    fn sync(&mut self, file: Arc<dyn File>, stalls: u32) {
+    fn sync(&mut self, segment: SegmentId, file: Arc<dyn File>, stalls: u32) {
         self.syncs += 1;
         let ticket = SYNC | self.syncs;
-        self.syncing = Some(Syncing { ticket, file: Arc::clone(&file), stalls });
+        self.syncing = Some(Syncing { ticket, segment, file: Arc::clone(&file), stalls });
         self.queue.sync(Flush { ticket, file });
     }
 
@@ -406,12 +406,16 @@ impl Log {
         let Completion { ticket, result } = completion;
         if ticket & SYNC != 0 {
             let outstanding = self.syncing.take_if(|outstanding| outstanding.ticket == ticket);
-            let Some(Syncing { file, stalls, .. }) = outstanding else { return Err(self.told_twice()) };
+            let Some(Syncing { segment, file, stalls, .. }) = outstanding else {
+                return Err(self.told_twice());
+            };
             match result {
                 Ok(_) => self.pipeline.synced(),
                 // Interrupted before it began; that is no failure of the device.
-                Err(error) if is_retryable(&error) && stalls < STALLS_MAX => self.sync(file, stalls + 1),
-                Err(source) => return Err(self.poisoned("fdatasync", self.segment_in_front(), 0, source)),
+                Err(error) if is_retryable(&error) && stalls < STALLS_MAX => {
+                    self.sync(segment, file, stalls + 1);
+                }
+                Err(source) => return Err(self.poisoned("fdatasync", segment, 0, source)),
             }
             return Ok(());
         }
@@ -445,9 +449,9 @@ impl Log {
             None if stalls > STALLS_MAX => Some(io::Error::new(io::ErrorKind::TimedOut, "no progress")),
             other => other,
         };
-        let (offset, at) = (flight.offset, flight.offset + done as u64);
+        let (offset, segment) = (flight.offset, flight.segment);
         if let Some(source) = failure {
-            return Err(self.poisoned("write", self.segment_in_front(), at, source));
+            return Err(self.poisoned("write", segment, offset + done as u64, source));
         }
         flight.progress = Progress::Writing { done, stalls };
         flight.attempt = (attempt + 1) % ATTEMPTS;
@@ -469,18 +473,6 @@ impl Log {
     fn told_twice(&mut self) -> LogError {
         let what = io::Error::new(io::ErrorKind::InvalidData, "the end of an operation was told twice");
         self.poisoned("asking the kernel", self.last_segment, 0, what)
-    }
-
-    /// The segment that holds the watermark back, for messages.
-    fn segment_in_front(&self) -> SegmentId {
-        let current = self.segment.as_ref();
-        let front = self.pipeline.front();
-        match (current, front) {
-            (Some(current), Some(front)) if !Arc::ptr_eq(&current.file, &front.file) => {
-                SegmentId(current.id.0 - 1)
-            }
-            _ => self.last_segment,
-        }
     }
 
     fn poisoned(

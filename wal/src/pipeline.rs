@@ -15,7 +15,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use downbeat_record::{BatchNo, Seq};
+use downbeat_record::{BatchNo, SegmentId, Seq};
 
 use crate::storage::{File, Source};
 
@@ -32,6 +32,7 @@ pub struct Durable {
 pub(crate) struct Flight {
     /// How far the log is durable once this and everything before is; for a segment header, as before.
     pub(crate) mark: Durable,
+    pub(crate) segment: SegmentId,
     pub(crate) file: Arc<dyn File>,
     pub(crate) source: Source,
     pub(crate) offset: u64,
@@ -99,12 +100,13 @@ impl Pipeline {
         self.advance();
     }
 
-    /// The file to sync, if a sync is due: it is from then on outstanding.
-    pub(crate) fn begin_sync(&mut self) -> Option<Arc<dyn File>> {
+    /// The segment to sync, if a sync is due: it is from then on outstanding.
+    pub(crate) fn begin_sync(&mut self) -> Option<(SegmentId, Arc<dyn File>)> {
         if self.covering.is_some() {
             return None;
         }
-        let file = Arc::clone(&self.flights.front()?.file);
+        let front = self.flights.front()?;
+        let (segment, file) = (front.segment, Arc::clone(&front.file));
         let prefix = self.flights.iter().take_while(|flight| {
             !matches!(flight.progress, Progress::Writing { .. }) && Arc::ptr_eq(&flight.file, &file)
         });
@@ -113,7 +115,7 @@ impl Pipeline {
             return None;
         }
         self.covering = Some(self.first + len as u64);
-        Some(file)
+        Some((segment, file))
     }
 
     /// The outstanding sync has ended well.
@@ -159,10 +161,5 @@ impl Pipeline {
 
     pub(crate) fn is_syncing(&self) -> bool {
         self.covering.is_some()
-    }
-
-    /// The write that holds the watermark back.
-    pub(crate) fn front(&self) -> Option<&Flight> {
-        self.flights.front()
     }
 }

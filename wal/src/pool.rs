@@ -113,9 +113,10 @@ impl Pool {
 
     /// Takes the next ready segment.
     pub(crate) fn take(&self) -> Option<Prepared> {
-        let prepared = self.shared.state().ready.pop_front();
+        let prepared = self.shared.state().ready.pop_front()?;
+        // Only now is there something to do: who asks again and again must not put off the next try of a full disk.
         self.shared.changed.notify_one();
-        prepared
+        Some(prepared)
     }
 
     /// How many segments are ready.

@@ -171,7 +171,12 @@ impl Window {
             self.buf = AlignedBuf::zeroed(head + need);
         }
         (self.from, self.start, self.len) = (head, offset, 0);
-        self.len = self.file.read_at(&mut self.buf[head..head + need], offset)?;
+        let least = want.next_multiple_of(BLOCK);
+        self.len = match self.file.read_at(&mut self.buf[head..head + need], offset) {
+            // What cannot be read may lie behind what is wanted.
+            Err(_) if least < need => self.file.read_at(&mut self.buf[head..head + least], offset)?,
+            read => read?,
+        };
         if self.pace == Pace::Streaming && self.len == need {
             self.begin();
         }

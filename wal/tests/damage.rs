@@ -137,7 +137,7 @@ fn a_read_error_is_not_a_torn_tail() {
     let memory = log_of_six(false);
     for after in 0..6 {
         const EIO: i32 = 5;
-        memory.fail(Fault { step: Step::Read, after, times: 1, outcome: Outcome::Errno(EIO) });
+        memory.fail(Fault { step: Step::Read, after, times: u64::MAX, outcome: Outcome::Errno(EIO) });
         assert!(matches!(refusal(&memory), ScanError::Unreadable { .. }), "read {after}");
         memory.heal();
     }

@@ -5,9 +5,9 @@ mod common;
 
 use common::{append, batch, expect_events, memory_options, open};
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{BatchKind, Seq, Timestamp};
+use downbeat_record::{BatchKind, SegmentId, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fault, Outcome, Step};
-use downbeat_wal::{LogError, Memory, NotReady};
+use downbeat_wal::{LogError, Memory, NotReady, names};
 
 const EIO: i32 = 5;
 const EINTR: i32 = 4;
@@ -132,6 +132,27 @@ fn a_full_disk_is_backpressure_before_a_seq_is_assigned_and_ends_when_space_retu
     drop(log);
     let (_, _, kept) = open(&options).unwrap();
     expect_events(&kept, seq.0, 4_000);
+}
+
+/// Found by reading: the message joined the file that waited for its sync with the place of a write into the next.
+#[test]
+fn a_write_that_fails_is_said_of_the_file_it_was_for() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    // 21 batches of three blocks fill a segment.
+    for _ in 0..19 {
+        append(&mut log, 3, 4_000);
+        log.drain().unwrap();
+    }
+    memory.fail(Fault { step: Step::Write, after: 2, times: 1, outcome: Outcome::Errno(EIO) });
+    memory.hold(true);
+    for _ in 0..3 {
+        append(&mut log, 3, 4_000);
+    }
+    memory.hold(false);
+    let Err(LogError::Poisoned(poison)) = log.drain() else { panic!("a write failed") };
+    assert!(poison.path.ends_with(names::segment(SegmentId(2))), "{poison}");
+    assert_eq!((poison.operation, poison.offset), ("write", 0), "{poison}");
 }
 
 #[test]

@@ -288,7 +288,7 @@ fn row_h_a_log_without_manifest_and_header_is_no_place_for_a_new_one() {
 fn row_i_a_read_error_is_refused_wherever_it_happens() {
     let memory = log_of(20, 5_000);
     for after in 0..12 {
-        memory.fail(Fault { step: Step::Read, after, times: 1, outcome: Outcome::Errno(5) });
+        memory.fail(Fault { step: Step::Read, after, times: u64::MAX, outcome: Outcome::Errno(5) });
         assert_eq!(refused(&memory).row(), Some(Row::I), "read {after}");
         memory.heal();
     }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use downbeat_record::BLOCK;
 use rustix::fs::{
-    AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fallocate, fdatasync, flock, fstat,
-    fsync, openat, renameat, unlinkat,
+    Advice, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fadvise, fallocate,
+    fdatasync, flock, fstat, fsync, openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
@@ -81,7 +81,11 @@ fn direct_works(dir: &OwnedFd) -> bool {
     match openat(dir, ".", flags, OWNER_ONLY) {
         Ok(_) => true,
         // No files without names here (or a directory we may only read): let the first read decide.
-        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::ACCESS | Errno::ROFS | Errno::NOENT) => false,
+        Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::ISDIR | Errno::ACCESS | Errno::ROFS | Errno::NOENT) => {
+            false
+        }
+        // That something has run out says nothing about it.
+        Err(Errno::NOSPC | Errno::DQUOT | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => true,
         Err(_) => false,
     }
 }
@@ -139,6 +143,11 @@ impl Storage for Disk {
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
         let fd = openat(&self.dir, name, self.flags(access), OWNER_ONLY)?;
+        if !self.direct && access == Access::Read {
+            // What a failed sync left in the page cache is not on the disk, and what is read is taken for durable. A
+            // file system that will not forget it is as good as one without.
+            let _ = fadvise(&fd, 0, None, Advice::DontNeed);
+        }
         if FileType::from_raw_mode(fstat(&fd)?.st_mode) != FileType::RegularFile {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }

@@ -67,10 +67,17 @@ impl Uring {
     ///
     /// # Errors
     ///
-    /// When the kernel has none (`ENOSYS`), or does not let us (`EPERM`, in many containers).
+    /// When the kernel has none (`ENOSYS`), does not let us (`EPERM`, in many containers), or cannot wait for a time (before
+    /// Linux 5.11).
     pub fn new(depth: usize) -> io::Result<Self> {
         let entries = (depth + 8).next_power_of_two().clamp(16, 1024) as u32;
         let ring = build(entries)?;
+        if !ring.params().is_feature_ext_arg() {
+            return Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it cannot wait for a time before Linux 5.11",
+            ));
+        }
         let fixed_files = ring.submitter().register_files_sparse(FILE_SLOTS as u32).is_ok();
         restrict(&ring);
         let wake = Wake::new(Bell::new()?);

@@ -85,15 +85,15 @@ fn whatever_the_pace_every_byte_comes_once_and_in_its_place() {
 
 #[test]
 fn an_error_ahead_is_said_where_it_is_and_not_before() {
-    for pace in PACES {
+    let step = 16 * BLOCK;
+    let within = |steps: usize| (8 * PIECE + steps * step) as u64;
+    for (pace, offset) in PACES.into_iter().flat_map(|pace| [0, 1, 5].map(|steps| (pace, within(steps)))) {
         let file = file(4_096);
-        *file.broken.lock().unwrap() = 8 * PIECE as u64;
+        *file.broken.lock().unwrap() = offset;
         let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
-        let step = 16 * BLOCK;
-        for offset in (0..8 * PIECE as u64).step_by(step) {
+        for offset in (0..offset).step_by(step) {
             check(window.at(offset, step).unwrap(), offset);
         }
-        let offset = 8 * PIECE as u64;
         assert_eq!(window.at(offset, BLOCK).unwrap_err().raw_os_error(), Some(5));
         assert_eq!(window.at(offset, BLOCK).unwrap_err().raw_os_error(), Some(5));
         *file.broken.lock().unwrap() = u64::MAX;
