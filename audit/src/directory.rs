@@ -150,6 +150,9 @@ impl Behind {
             Err(source) => return Err(directory.unreadable(id, offset, source)),
         };
         let (mut window, mut start) = (Vec::with_capacity(WINDOW), offset);
+        // Headers that lie about a length must not have the same bytes read again and again.
+        let len = file.metadata().map_err(|source| directory.unreadable(id, offset, source))?.len();
+        let mut patience = 4 * len.saturating_sub(offset);
         loop {
             if offset >= start + window.len() as u64 {
                 start = offset;
@@ -174,7 +177,12 @@ impl Behind {
                 continue;
             };
             self.durable = self.durable.max(header.durable());
-            if rest.len() - zeros * BLOCK < header.padded_len() {
+            let claimed = header.padded_len() as u64;
+            if offset + claimed > len || claimed > patience {
+                offset += BLOCK as u64;
+                continue;
+            }
+            if ((rest.len() - zeros * BLOCK) as u64) < claimed {
                 start = offset;
                 fill(&mut file, start, header.padded_len().max(WINDOW) as u64, &mut window)
                     .map_err(|source| directory.unreadable(id, start, source))?;
@@ -186,7 +194,10 @@ impl Behind {
                     }
                     batch.padded_len() as u64
                 }
-                Err(_) => BLOCK as u64,
+                Err(_) => {
+                    patience -= claimed;
+                    BLOCK as u64
+                }
             };
         }
     }

@@ -70,9 +70,11 @@ impl AuditError {
                 ReadError::Scan(ScanError::OtherEncoding { source: HeaderError::Numbers, .. }) => {
                     Verdict::DoesNotHold
                 }
-                ReadError::Scan(ScanError::NewerFormat { .. } | ScanError::OtherEncoding { .. }) => {
-                    Verdict::Usage
-                }
+                ReadError::Scan(
+                    ScanError::NewerFormat { .. }
+                    | ScanError::NewerBatch { .. }
+                    | ScanError::OtherEncoding { .. },
+                ) => Verdict::Usage,
                 _ => Verdict::DoesNotHold,
             },
             Self::Content { .. } | Self::Diverged(_) => Verdict::DoesNotHold,
@@ -93,6 +95,7 @@ impl AuditError {
         match error {
             ScanError::Damaged { path, offset, .. }
             | ScanError::ChainBroken { path, offset, .. }
+            | ScanError::NewerBatch { path, offset, .. }
             | ScanError::Unreadable { path, offset, .. } => Some((path, *offset)),
             ScanError::Truncated { path, .. }
             | ScanError::MissingSegment { path, .. }

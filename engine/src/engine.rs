@@ -378,9 +378,9 @@ fn open_error(error: OpenError) -> Error {
         OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }) => ErrorKind::Io,
         OpenError::Scan(ScanError::OtherEncoding { source: HeaderError::Numbers, .. }) => ErrorKind::Corrupt,
         // Nothing is wrong with the log: this build does not read it.
-        OpenError::Scan(ScanError::NewerFormat { .. } | ScanError::OtherEncoding { .. }) => {
-            ErrorKind::Invalid
-        }
+        OpenError::Scan(
+            ScanError::NewerFormat { .. } | ScanError::NewerBatch { .. } | ScanError::OtherEncoding { .. },
+        ) => ErrorKind::Invalid,
         OpenError::Scan(_) => ErrorKind::Corrupt,
         OpenError::Refused { .. } => ErrorKind::Corrupt,
         _ => ErrorKind::Io,

@@ -105,6 +105,13 @@ pub enum BatchError {
     },
 }
 
+impl BatchError {
+    /// True when a later format explains it: the checksum of the header is true, and it says what this build does not know.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Kind { .. } | Self::UnknownFeature)
+    }
+}
+
 /// Why an event cannot be encoded or its bytes not be read as the type asked for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

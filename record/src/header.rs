@@ -34,6 +34,8 @@ pub const BATCH_MAGIC: u32 = u32::from_le_bytes(*b"DBB1");
 pub const BATCH_VERSION: u8 = 1;
 /// Bytes of a batch header.
 pub const BATCH_HEADER_LEN: usize = 128;
+/// The most bytes a batch takes on disk.
+pub const BATCH_BYTES_MAX: usize = 256 << 20;
 /// Bytes of an event header without its optional words.
 pub const EVENT_HEADER_LEN: usize = 16;
 /// Events, optional words and payloads start on a multiple of this many bytes.
@@ -205,6 +207,9 @@ impl BatchHeader {
             || header.first_seq.get() == 0
             || header.first_seq.get().checked_add(count.into()).is_none()
         {
+            return Err(BatchError::Lengths { count, body_len });
+        }
+        if header.padded_len() > BATCH_BYTES_MAX {
             return Err(BatchError::Lengths { count, body_len });
         }
         let (batch_no, durable) = (header.batch_no(), header.durable());

@@ -2,6 +2,7 @@
 //!
 //! None of these settings decides a byte of the log; a restart may change every one.
 
+use downbeat_record::header::BATCH_BYTES_MAX;
 use downbeat_record::{Seq, Timestamp};
 
 use crate::window::{Idempotency, IdempotencyWindow};
@@ -15,7 +16,7 @@ pub struct Settings {
     pub derived_ring_bytes: usize,
     /// Receipts in flight, 1 to 16,777,215.
     pub tickets: usize,
-    /// Bytes of a batch, header included; 4 KiB to 1 GiB.
+    /// Bytes of a batch, header included; 4 KiB to 256 MiB.
     pub batch_bytes: usize,
     /// Batches in memory: open, being written, or read by someone; 2 to 32,768.
     pub batches: usize,
@@ -47,7 +48,7 @@ impl Settings {
             ring_bytes: ring(self.ring_bytes),
             derived_ring_bytes: ring(self.derived_ring_bytes),
             tickets: self.tickets.clamp(1, (1 << 24) - 1),
-            batch_bytes: self.batch_bytes.clamp(4 << 10, 1 << 30),
+            batch_bytes: self.batch_bytes.clamp(4 << 10, BATCH_BYTES_MAX),
             batches: self.batches.clamp(2, 1 << 15),
             window_events: self.window_events.max(4),
             idempotency: self.idempotency,

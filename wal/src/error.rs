@@ -99,6 +99,16 @@ pub enum ScanError {
         /// Its minor number.
         minor: u16,
     },
+    /// A batch of a later format: its checksum is true, and it says what this build does not know.
+    #[error("{}: byte {offset}: {source}; use a newer build", Shown(path.display()))]
+    NewerBatch {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What is not known.
+        source: BatchError,
+    },
     /// Written with settings that fix the bytes differently.
     #[error("{}: {source}", Shown(path.display()))]
     OtherEncoding {
@@ -162,7 +172,7 @@ impl ScanError {
             Self::ChainBroken { .. } => Row::K,
             Self::ForeignSegment { .. } => Row::L,
             Self::Misplaced { .. } => Row::M,
-            Self::NewerFormat { .. } | Self::OtherEncoding { .. } => Row::N,
+            Self::NewerFormat { .. } | Self::NewerBatch { .. } | Self::OtherEncoding { .. } => Row::N,
             Self::NotAFile { .. } => Row::O,
             Self::Truncated { .. } => Row::P,
             Self::ManifestLost { .. } | Self::Stranger { .. } => Row::Q,

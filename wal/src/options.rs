@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use downbeat_record::BLOCK;
 use downbeat_record::batch::BATCH_BYTES;
+use downbeat_record::header::BATCH_BYTES_MAX;
 
+use crate::segment::SEGMENT_BYTES_MAX;
 use crate::storage::{Memory, Storage};
 
 /// Which machinery writes the log.
@@ -83,11 +85,11 @@ impl Options {
         if self.spare_segments == 0 {
             return Err("at least one spare segment is needed");
         }
-        if !(4 * BLOCK..=256 << 20).contains(&batch_bytes) {
+        if !(4 * BLOCK..=BATCH_BYTES_MAX).contains(&batch_bytes) {
             return Err("batch_bytes must be between 16 KiB and 256 MiB");
         }
         // A new segment begins with its header, a recovery note, the contracts and the batch that needed it.
-        if segment_bytes < block + 3 * batch_bytes as u64 || segment_bytes > 1 << 40 {
+        if segment_bytes < block + 3 * batch_bytes as u64 || segment_bytes > SEGMENT_BYTES_MAX {
             return Err("segment_bytes must hold a block and three batches, and be at most 1 TiB");
         }
         if self.zero_fill_bytes_per_second == 0 {

@@ -104,6 +104,10 @@ impl SegmentScan {
         let room = self.header.segment_size.saturating_sub(offset);
         let header = match self.header_at(offset)? {
             Ok(header) => header,
+            // No damage says what a later build would say. Cut, it would be lost by going back to this one.
+            Err(Damage::Batch(source)) if source.is_newer() => {
+                return Err(ScanError::NewerBatch { path: self.path.clone(), offset, source });
+            }
             Err(damage) => return Ok(Found::Nothing(damage)),
         };
         if header.padded_len() as u64 > room {
@@ -176,6 +180,8 @@ impl Behind {
         next: BatchNo,
     ) -> Result<(), ScanError> {
         let mut offset = place.start;
+        // Headers that lie about a length must not have the same bytes read again and again.
+        let mut patience = 4 * (place.end - place.start.min(place.end));
         loop {
             let unreadable = |source| ScanError::Unreadable { path: path.clone(), offset, source };
             let bytes = window.at(offset, BLOCK).map_err(unreadable)?;
@@ -194,13 +200,16 @@ impl Behind {
                             |source| ScanError::Unreadable { path: path.clone(), offset, source };
                         // Memory is not taken on the word of a header: what does not fit into the file is not whole.
                         let len = header.padded_len();
-                        let len = if offset + len as u64 <= place.end { len } else { BLOCK };
+                        let fits = offset + len as u64 <= place.end && len as u64 <= patience;
+                        let len = if fits { len } else { BLOCK };
                         let whole = window.at(offset, len).map_err(unreadable)?;
                         if WholeBatch::check(whole).is_ok() {
                             step = header.padded_len() as u64;
                             if header.batch_no() >= next {
                                 self.islands.push((header.batch_no(), header.first_seq()));
                             }
+                        } else {
+                            patience = patience.saturating_sub(len as u64);
                         }
                     }
                 }

@@ -36,6 +36,9 @@ pub const BYTES_ARE: &str = "downbeat format 1: \
     payloads rkyv 0.8 little_endian aligned pointer_width_32; events aligned 16; \
     batches DBB1 aligned 4096; checksum CRC32C; hash BLAKE3";
 
+/// The most bytes of a segment.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 40;
+
 /// A number above this one was counted up to by nobody; that there is room above it keeps sums of them from overflowing.
 pub(crate) const NUMBER_MAX: u64 = 1 << 62;
 
@@ -236,7 +239,7 @@ impl SegmentHeader {
         let beyond = zeros.iter().any(|number| number.get() > NUMBER_MAX);
         if zeros.contains(&U64::ZERO)
             || beyond
-            || size < 2 * BLOCK as u64
+            || !(2 * BLOCK as u64..=SEGMENT_BYTES_MAX).contains(&size)
             || !size.is_multiple_of(BLOCK as u64)
         {
             return Err(HeaderError::Numbers);
@@ -318,10 +321,12 @@ mod tests {
     #[test]
     fn numbers_are_believed_up_to_their_bounds() {
         let block = BLOCK as u64;
-        for size in [2 * block, 3 * block] {
+        for size in [2 * block, 3 * block, SEGMENT_BYTES_MAX] {
             assert_eq!(told(|layout| layout.segment_size = size.into()), None, "{size}");
         }
-        for size in [0, block, 2 * block - 1, 2 * block + 1, 2 * block + 512] {
+        for size in
+            [0, block, 2 * block - 1, 2 * block + 1, SEGMENT_BYTES_MAX + block, u64::MAX & !(block - 1)]
+        {
             let told = told(|layout| layout.segment_size = size.into());
             assert_eq!(told, Some(HeaderError::Numbers), "{size}");
         }

@@ -358,6 +358,29 @@ fn row_n_another_fingerprint_is_refused() {
     assert_eq!(refused(&memory).row(), Some(Row::N));
 }
 
+/// Found by reading: it was cut like a torn end. Who goes back to an older build must not lose what the newer one acknowledged.
+#[test]
+fn row_n_a_batch_of_a_later_format_is_refused_and_not_cut() {
+    let (version, kind, flags) = (4, 5, 6);
+    for (at, said) in [(version, "version 2"), (kind, "kind 2"), (flags, "feature")] {
+        let memory = log_of(1, 100);
+        memory.tamper(FIRST, |bytes| {
+            let header = &mut bytes[BLOCK..BLOCK + 128];
+            header[at] = if at == kind { 200 } else { 2 };
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..128]);
+            header[12..16].copy_from_slice(&crc.to_le_bytes());
+        });
+        let error = refused(&memory);
+        assert_eq!(error.row(), Some(Row::N), "{error}");
+        assert!(
+            error.to_string().contains(said) && error.to_string().contains("use a newer build"),
+            "{error}"
+        );
+        let mut reader = Reader::on(Arc::new(memory), ReadOptions::default()).unwrap();
+        assert!(matches!(reader.next_batch(), Err(ReadError::Scan(ScanError::NewerBatch { .. }))));
+    }
+}
+
 #[test]
 fn row_n_numbers_that_nobody_counted_up_to_are_refused() {
     // The epoch of a manifest and of a segment, under a checksum that holds.

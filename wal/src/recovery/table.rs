@@ -50,7 +50,7 @@ pub enum Row {
     L,
     /// **Misplaced.** A segment of this log under the name of another.
     M,
-    /// **Other format.** A newer major version, or settings that fix the bytes differently.
+    /// **Other format.** A newer major version, a batch of a kind or version that is not known, or settings that fix the bytes differently.
     N,
     /// **Not a file.** A link or directory under the name of a segment or manifest; links are not followed.
     O,
