@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{append, batch, expect_events, memory_options, open, options, temp};
 use downbeat_record::{BLOCK, BatchKind, BatchNo, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
-use downbeat_wal::storage::{File, Storage};
+use downbeat_wal::storage::{Access, File, Storage};
 use downbeat_wal::{
     BackendChoice, Log, Memory, OpenError, Options, ReadError, ReadOptions, Reader, Row, ScanError, names,
 };
@@ -63,6 +63,14 @@ fn row_a_a_creation_cut_short_at_any_step_is_begun_again() {
             log.drain().unwrap();
         }
     }
+}
+
+#[test]
+fn row_a_a_segment_that_holds_nothing_is_in_nobodys_way() {
+    let memory = Memory::new();
+    memory.open(FIRST, Access::Create).unwrap();
+    memory.tamper(FIRST, |bytes| bytes.resize(256 << 10, 0));
+    assert_eq!(row_of(&memory), Row::A);
 }
 
 #[test]
@@ -486,6 +494,41 @@ fn a_batch_that_a_later_epoch_had_kept_is_missed() {
     // The third batch has no mark of its own epoch behind it.
     memory.tamper(FIRST, |bytes| bytes[5 * BLOCK + 300] ^= 1);
     assert_eq!(refused(&memory).row(), Some(Row::H));
+}
+
+/// Neither the manifest nor a mark says it, only where that writer began.
+#[test]
+fn what_a_later_epoch_had_kept_is_missed_by_the_word_of_its_header_alone() {
+    let memory = log_of(3, 5_000);
+    let manifests = names::MANIFEST.map(|slot| memory.bytes(slot));
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    memory.hold(true);
+    append(&mut log, 3, 5_000);
+    std::mem::forget(log);
+    memory.power_cut(|write| if write.offset == 0 && write.file == SECOND { Fate::Kept } else { Fate::Lost });
+    for (slot, bytes) in names::MANIFEST.into_iter().zip(&manifests) {
+        memory.tamper_if_there(slot, |content| content.clone_from(bytes.as_ref().unwrap_or(&Vec::new())));
+    }
+    assert_eq!(row_of(&memory.copy()), Row::D, "all is there");
+    memory.tamper(FIRST, |bytes| bytes[9 * BLOCK..13 * BLOCK].fill(0));
+    match refused(&memory) {
+        ScanError::Damaged { batch, durable, .. } => assert_eq!((batch, durable), (BatchNo(3), BatchNo(3))),
+        other => panic!("{other}"),
+    }
+}
+
+/// A first segment that claims to begin later would leave out what is in it.
+#[test]
+fn a_log_begins_with_its_first_batch_whatever_the_header_of_its_first_segment_says() {
+    for (at, number) in [(64, 4), (72, 2)] {
+        let memory = log_of(1, 100);
+        memory.tamper(FIRST, |bytes| {
+            bytes[at..at + 8].copy_from_slice(&u64::to_le_bytes(number));
+            let crc = crc32c::crc32c(&bytes[..252]);
+            bytes[252..256].copy_from_slice(&crc.to_le_bytes());
+        });
+        refused(&memory);
+    }
 }
 
 #[test]
