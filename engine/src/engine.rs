@@ -34,11 +34,18 @@ pub struct Engine {
     shared: Arc<Shared>,
     actors: Arc<Actors>,
     wake: downbeat_wal::Bell,
-    thread: Mutex<Option<JoinHandle<Result<(), Cause>>>>,
+    thread: Mutex<Thread>,
     opened: Opened,
     log: downbeat_wal::Options,
     /// Events behind which a worker lags.
     lag_max: u64,
+}
+
+/// The thread that orders.
+enum Thread {
+    Running(JoinHandle<Result<(), Cause>>),
+    /// It has ended, and why if that was a failure.
+    Ended(Option<String>),
 }
 
 /// What the thread that opened an engine hands to the one that asked.
@@ -105,7 +112,7 @@ impl Engine {
             ))
         })?;
         let Parts { ingress, kinds, shared, actors, wake, opened, log, lag_max } = parts;
-        let thread = Mutex::new(Some(thread));
+        let thread = Mutex::new(Thread::Running(thread));
         Ok(Self { ingress, kinds, shared, actors, wake, thread, opened, log, lag_max })
     }
 
@@ -118,6 +125,9 @@ impl Engine {
     }
 
     /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
+    ///
+    /// It takes the fields of an event as they are. Their kind has to be [`Engine::kind_of`] of the event's type, `derived` false,
+    /// and the source below `0x8000_0000`, as [`Engine::submit`] sees to: no stage is on any other, and no audit explains it.
     pub fn ingress(&self) -> Ingress {
         self.ingress.clone()
     }
@@ -211,7 +221,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Poisoned`] when the engine had failed or fails now; what was acknowledged is in the log.
+    /// [`ErrorKind::Poisoned`] when the engine had failed or fails now; what was acknowledged is in the log. Asked again, it
+    /// says the same.
     pub fn close(&self) -> Result<(), Error> {
         self.shared.close();
         self.join()
@@ -225,15 +236,21 @@ impl Engine {
 
     fn join(&self) -> Result<(), Error> {
         self.wake.ring();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(thread) = thread else { return Ok(()) };
-        let outcome = thread.join();
-        self.shared.abandon();
-        match outcome {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(cause)) => Err(Error::new(ErrorKind::Poisoned, cause.to_string())),
-            Err(_) => Err(Error::new(ErrorKind::Poisoned, "the sequencer thread panicked; see its message")),
-        }
+        // Who closes at the same time waits here as well: it is over for both or for none.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = match std::mem::replace(&mut *thread, Thread::Ended(None)) {
+            Thread::Ended(failure) => failure,
+            Thread::Running(thread) => {
+                let failure = match thread.join() {
+                    Ok(outcome) => outcome.err().map(|cause| cause.to_string()),
+                    Err(_) => Some("the sequencer thread panicked; see its message".to_owned()),
+                };
+                self.shared.abandon();
+                failure
+            }
+        };
+        *thread = Thread::Ended(failure.clone());
+        failure.map_or(Ok(()), |failure| Err(Error::new(ErrorKind::Poisoned, failure)))
     }
 }
 
@@ -256,6 +273,7 @@ impl std::fmt::Debug for Engine {
 
 /// Opens the log, recovers, starts the actors: everything but the sequencer's rounds.
 fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
+    options.check()?;
     let pinned = pin(options.core);
     let mut recovery = Recovery::new(&options.order);
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };

@@ -8,12 +8,18 @@ use downbeat_actors::Wait;
 use downbeat_flow::EventType;
 use downbeat_record::Event;
 
+use crate::error::{Error, ErrorKind};
+
+/// A group is built again, and what it emits is in the log, in less.
+const AGE_MIN_NS: u64 = 60_000_000_000;
+
 /// How an engine is opened. Start with [`Options::new`] and change what matters.
 #[derive(Clone)]
 pub struct Options {
     /// The log: directory, segment size, writes in flight, backend.
     pub log: downbeat_wal::Options,
-    /// The order: ring, receipts in flight, window, idempotency.
+    /// The order: ring, receipts in flight, window, idempotency. At least as many keys as the window has events are
+    /// remembered, for at least a minute.
     pub order: downbeat_sequencer::Settings,
     /// The flow: shards, threads, lanes.
     pub actors: downbeat_actors::Settings,
@@ -100,6 +106,28 @@ impl Options {
         (self.core, self.actors.first_core) = (core, core.map(|core| core + 1));
         self.batch_bytes_min = batch_bytes_min;
         self
+    }
+
+    /// What is wrong with the settings, beyond what the log says of its own.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (keys, window) = (self.order.idempotency.keys as u64, self.order.window_events);
+        let what = if self.actors.checkpoint_interval == 0 {
+            "`actors.checkpoint_interval` is 0; checkpoints are at least one event apart".to_owned()
+        } else if keys < window {
+            format!(
+                "`order.idempotency.keys` is {keys}, less than `order.window_events`, which is {window}: a stage that is built \
+                 again emits once more what is on its way to the log, and it must be known there"
+            )
+        } else if self.order.idempotency.age_ns < AGE_MIN_NS {
+            format!(
+                "`order.idempotency.age_ns` is {}, at least a minute is needed: a stage that is built again emits once more \
+                 what is on its way to the log, and it must be known there",
+                self.order.idempotency.age_ns
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Invalid, what))
     }
 
     /// The directory of the log.

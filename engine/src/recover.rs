@@ -66,6 +66,14 @@ impl Recovery {
             .into());
         }
         for record in batch.records() {
+            if record.timestamp <= self.last_timestamp {
+                let (found, before) = (record.timestamp, self.last_timestamp);
+                return Err(format!(
+                    "seq {} has timestamp {found}, the event before it {before}",
+                    record.seq
+                )
+                .into());
+            }
             self.last_timestamp = record.timestamp;
             self.window.insert_record(&record);
         }

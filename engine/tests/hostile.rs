@@ -108,3 +108,30 @@ fn a_log_from_the_end_of_time_is_refused() {
         }
     }
 }
+
+/// Found by reading: with keys it was a panic of the thread that opens, without them it was taken.
+#[test]
+fn a_log_in_which_time_goes_back_is_refused_and_says_where() {
+    for key in [IdempotencyKey::NONE, IdempotencyKey(7)] {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 256 << 10).unwrap().close().unwrap();
+        let (mut log, _) =
+            downbeat_wal::Log::open(&downbeat_wal::Options::new(dir.path()), |_| Ok(())).unwrap();
+        for (seq, time) in [(1, 2_000_000_000_000_000_000), (2, 1_000_000_000_000_000_000)] {
+            let mut batch = Batch::with_capacity(16 << 10, 0);
+            batch.open(Seq(seq));
+            let fields = Fields {
+                idempotency_key: IdempotencyKey(key.0 * u128::from(seq)),
+                kind: Kind(1),
+                ..Fields::default()
+            };
+            batch.push(&fields, Timestamp(time), &[]).unwrap();
+            log.append(&mut Arc::new(batch)).unwrap();
+        }
+        log.drain().unwrap();
+        drop(log);
+        let error = open(dir.path(), 256 << 10).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        assert!(one_line(&error).contains("seq 2 has timestamp 1000000000000000000"), "{error}");
+    }
+}

@@ -193,3 +193,58 @@ async fn thousands_of_tasks_submit_at_once_and_each_gets_its_own_place() {
     assert_eq!(seqs.len(), 2_000);
     engine.close().unwrap();
 }
+
+#[test]
+fn settings_that_cannot_be_are_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    type Change = fn(&mut downbeat::Options);
+    let beyond: [(&str, Change); 5] = [
+        ("actors.checkpoint_interval", |options| options.actors.checkpoint_interval = 0),
+        ("order.idempotency.keys", |options| options.order.idempotency.keys = 0),
+        ("order.window_events", |options| options.order.window_events = (1 << 20) + 1),
+        ("order.idempotency.age_ns", |options| options.order.idempotency.age_ns = 1_000_000),
+        ("depth", |options| options.log.depth = 0),
+    ];
+    for (named, change) in beyond {
+        let mut options = options(dir.path());
+        change(&mut options);
+        let error = Engine::open(options, flow(Count::default(), Notes::default())).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        assert!(error.to_string().contains(named), "{named}: {error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing was made");
+}
+
+/// Found by reading: the second was told that all was well while the first was still at it.
+#[test]
+fn whoever_closes_at_the_same_time_is_told_the_same_and_not_before_it_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let count = Count::default();
+    let engine = Engine::open(options(dir.path()), flow(count.clone(), Notes::default())).unwrap();
+    count.gate.close();
+    for _ in 0..100 {
+        engine.submit(&Moved { cents: 100 }).key(Key(1)).send().unwrap();
+    }
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                engine.close().unwrap();
+                assert!(over.load(std::sync::atomic::Ordering::Relaxed), "a stage is still at it");
+            });
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(100));
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        count.gate.open();
+    });
+    engine.close().unwrap();
+}
+
+#[test]
+fn a_ticket_can_be_waited_for_without_a_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    let mut ticket = engine.submit(&Moved { cents: 1 }).key(Key(1)).ticket().unwrap();
+    let receipt = ticket.wait_timeout(std::time::Duration::MAX).expect("it does not time out").unwrap();
+    assert_eq!(receipt.seq, Seq(1));
+}

@@ -91,9 +91,9 @@ impl Ticket {
     ///
     /// As the future.
     pub fn wait_timeout(&mut self, timeout: Duration) -> Option<Result<Receipt, SubmitError>> {
-        let until = Instant::now() + timeout;
+        let begun = Instant::now();
         loop {
-            let left = until.saturating_duration_since(Instant::now());
+            let left = timeout.saturating_sub(begun.elapsed());
             let result = self.poll_here();
             if result.is_some() || left.is_zero() {
                 return result;

@@ -28,7 +28,8 @@ const EXPIRED_PER_INSERT: usize = 2;
 /// How long a key is remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Idempotency {
-    /// At most this many keys, up to 1,073,741,824; 0 turns deduplication off.
+    /// At most this many keys, up to 1,073,741,824; 0 turns deduplication off, which an engine does not
+    /// allow.
     pub keys: usize,
     /// At most this long, in nanoseconds of log time.
     pub age_ns: u64,
