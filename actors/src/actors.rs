@@ -109,6 +109,14 @@ impl Actors {
                 leaf: def.name.to_string(),
                 reason: error.to_string(),
             })?;
+            if let Some(seq) = remembered.filter(|seq| *seq > ports.recovered) {
+                let reason = format!(
+                    "it remembers that it delivered seq {seq}, and the log ends with {}: its memory is that of another log, or \
+                     this one has lost its end",
+                    ports.recovered
+                );
+                return Err(StartError::Leaf { leaf: def.name.to_string(), reason });
+            }
             let logged = last_progress.iter().find(|progress| *progress.leaf == *def.name);
             let delivered = remembered.or(logged.map(|progress| progress.delivered)).unwrap_or_default();
             leaf_workers.push(LeafWorker {

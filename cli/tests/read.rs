@@ -86,16 +86,16 @@ fn what_is_worth_a_look_in_a_log_that_holds_is_told() {
     log(dir.path());
     let whole = json(&downbeat(dir.path(), &["verify", "log", "--json"]));
     assert_eq!((&whole["closed"], &whole["notices"]), (&true.into(), &Value::Array(Vec::new())));
-    let slot = dir.path().join("log/MANIFEST.0");
+    // The first opening writes this one; whether the other is there depends on how fast segments are made.
+    let slot = dir.path().join("log/MANIFEST.1");
     let mut bytes = fs::read(&slot).unwrap();
     bytes[20] ^= 1;
     fs::write(&slot, bytes).unwrap();
     let shown = downbeat(dir.path(), &["verify", "log"]);
     assert_eq!(shown.code, 0, "{shown:?}");
-    assert!(shown.stdout.contains("Worth a look: log/MANIFEST.0: the manifest slot"), "{}", shown.stdout);
-    for slot in ["MANIFEST.0", "MANIFEST.1"] {
-        fs::remove_file(dir.path().join("log").join(slot)).unwrap();
-    }
+    assert!(shown.stdout.contains("Worth a look: log/MANIFEST.1: the manifest slot"), "{}", shown.stdout);
+    fs::remove_file(slot).unwrap();
+    let _ = fs::remove_file(dir.path().join("log/MANIFEST.0"));
     let shown = json(&downbeat(dir.path(), &["verify", "log", "--json"]));
     assert_eq!(shown["notices"][0], "there is no manifest: a loss at the very end would not show");
     let doctor = downbeat(dir.path(), &["doctor", "log"]);

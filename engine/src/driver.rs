@@ -53,6 +53,8 @@ pub(crate) struct Driver {
     pub(crate) unpublished: VecDeque<Arc<Batch>>,
     /// Checkpoints that the log had no room for yet; at most one per interval of the window.
     pub(crate) unlogged: VecDeque<Checkpoint>,
+    /// The log had room when it was last asked.
+    pub(crate) has_room: bool,
     pub(crate) refusing: bool,
     pub(crate) window_waits: u64,
     pub(crate) checkpoints: u64,
@@ -148,6 +150,7 @@ impl Driver {
     fn log_has_room(&mut self) -> Result<bool, Cause> {
         match self.log.ready() {
             Ok(()) => {
+                self.has_room = true;
                 if self.refusing {
                     self.refusing = false;
                     self.sequencer.refuse(None);
@@ -155,8 +158,12 @@ impl Driver {
                 Ok(true)
             }
             // A segment that is being prepared is there in a moment; until then the ring is the buffer.
-            Err(NotReady::Preparing { .. }) => Ok(false),
+            Err(NotReady::Preparing { .. }) => {
+                self.has_room = false;
+                Ok(false)
+            }
             Err(full) if full.is_temporary() => {
+                self.has_room = false;
                 if !self.refusing {
                     self.refusing = true;
                     self.sequencer.refuse(Some(cause(full)));
@@ -250,9 +257,10 @@ impl Driver {
     /// Sleeps until the disk, a producer or an actor has news.
     fn sleep(&mut self) -> Result<(), Cause> {
         // Producers ring only when something could be done for them: not while a write is on its way, the window
-        // is full or the disk is. What they submit meanwhile is in the ring when that has passed.
+        // is full, the disk is, or a segment is being prepared, of which the log rings. What they submit meanwhile is in the
+        // ring when that has passed.
         let stopped = self.sequencer.stopped();
-        let for_input = stopped == Stop::Empty && self.log.in_flight() == 0 && !self.refusing;
+        let for_input = stopped == Stop::Empty && self.log.in_flight() == 0 && self.has_room;
         if for_input {
             self.sequencer.doorbell().arm();
         }

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus, pin};
-use downbeat_flow::{Flow, Stage};
+use downbeat_flow::{EventType, Flow, FlowError, Stage};
 use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
@@ -274,6 +274,10 @@ impl std::fmt::Debug for Engine {
 /// Opens the log, recovers, starts the actors: everything but the sequencer's rounds.
 fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     options.check()?;
+    let types: Vec<_> = flow.event_types().into_iter().chain(options.events.iter().copied()).collect();
+    if let Some(EventType { name, version, .. }) = EventType::clash(&types) {
+        return Err(Error::because(ErrorKind::Invalid, FlowError::SameContract { name, version }));
+    }
     let pinned = pin(options.core);
     let mut recovery = Recovery::new(&options.order);
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
@@ -336,6 +340,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         filled_at: last_seq,
         unpublished: VecDeque::new(),
         unlogged: VecDeque::new(),
+        has_room: true,
         refusing: false,
         window_waits: 0,
         checkpoints: 0,

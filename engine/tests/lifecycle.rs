@@ -248,3 +248,48 @@ fn a_ticket_can_be_waited_for_without_a_limit() {
     let receipt = ticket.wait_timeout(std::time::Duration::MAX).expect("it does not time out").unwrap();
     assert_eq!(receipt.seq, Seq(1));
 }
+
+mod others {
+    #[derive(downbeat::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(name = "bank.Moved", version = 1, crate = downbeat::record)]
+    pub(crate) struct Moved {
+        cents: i64,
+    }
+}
+
+/// Found by reading: stages on the one were given events of the other.
+#[test]
+fn two_types_of_one_contract_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options(dir.path()).event::<others::Moved>();
+    let error = Engine::open(options, flow(Count::default(), Notes::default())).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("two event types are `bank.Moved` v1"), "{error}");
+    let twice =
+        downbeat::Flow::named("twice").stage("one", Count::default()).on::<Moved>().on::<others::Moved>();
+    assert!(twice.build().is_err());
+}
+
+/// Remembers what no log of this test has.
+struct Foreign;
+
+impl downbeat::Leaf for Foreign {
+    fn resume(&mut self) -> Result<Option<Seq>, downbeat::LeafError> {
+        Ok(Some(Seq(3)))
+    }
+
+    fn deliver(&mut self, _: &downbeat::Delivery<'_>) -> Result<(), downbeat::LeafError> {
+        Ok(())
+    }
+}
+
+/// Found by reading: with the memory of another log, the first effects of this one were left out, silently.
+#[test]
+fn a_leaf_that_remembers_more_than_there_is_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = Engine::open(options(dir.path()), common::flow_to(Count::default(), Foreign)).unwrap_err();
+    assert!(
+        error.to_string().contains("it remembers that it delivered seq 3, and the log ends with 0"),
+        "{error}"
+    );
+}

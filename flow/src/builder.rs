@@ -41,6 +41,14 @@ pub enum FlowError {
         /// The other.
         other: String,
     },
+    /// Two event types have one contract.
+    #[error("two event types are `{name}` v{version}; give one of them another name")]
+    SameContract {
+        /// The name.
+        name: &'static str,
+        /// The version.
+        version: u16,
+    },
     /// A stage that nothing would ever reach.
     #[error("stage `{stage}` is on no event and after no stage: nothing would reach it")]
     Unreachable {
@@ -236,7 +244,11 @@ impl FlowBuilder {
             }
         }
         let groups = group(&self.stages)?;
-        Ok(Flow { name: self.name, stages: self.stages, leaves: self.leaves, groups })
+        let flow = Flow { name: self.name, stages: self.stages, leaves: self.leaves, groups };
+        match EventType::clash(&flow.event_types()) {
+            Some(EventType { name, version, .. }) => Err(FlowError::SameContract { name, version }),
+            None => Ok(flow),
+        }
     }
 
     fn claim(&mut self, name: &str) {

@@ -24,6 +24,18 @@ impl EventType {
         Self { type_id: TypeId::of::<E>(), name: E::NAME, version: E::VERSION, contract: Contract::of::<E> }
     }
 
+    /// A type that has the name and version of another one: in a log they could not be told apart.
+    pub fn clash(types: &[Self]) -> Option<Self> {
+        let same = |one: &Self, other: &Self| {
+            (one.name, one.version) == (other.name, other.version) && one.type_id != other.type_id
+        };
+        types
+            .iter()
+            .enumerate()
+            .find(|(index, one)| types[..*index].iter().any(|other| same(one, other)))
+            .map(|(_, one)| *one)
+    }
+
     /// Its contract: what is written into the log.
     pub fn contract(&self) -> Contract {
         (self.contract)()

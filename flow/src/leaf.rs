@@ -1,7 +1,9 @@
 //! A leaf: where values leave the process, and determinism ends.
 //!
 //! A leaf may do anything: write a file, call a service, block. It sees values read-only, after the event that
-//! caused them is durable, in the order of seq; what it learns can enter the order only as a submitted event.
+//! caused them is durable, in the order of seq; what it learns can enter the order only as a submitted event. It must not wait
+//! for that in `deliver`, neither for room nor for the receipt: the order may be waiting for this very leaf. A thread of its own
+//! can.
 
 use downbeat_record::rkyv::Archived;
 use downbeat_record::{Correlation, DecodeError, Event, IdempotencyKey, Key, Seq, Timestamp, encoded_here};
