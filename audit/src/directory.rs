@@ -12,6 +12,7 @@ use downbeat_record::{BLOCK, BatchHeader, BatchNo, SegmentId, Seq, WholeBatch};
 use downbeat_wal::ScanError;
 use downbeat_wal::names;
 use downbeat_wal::segment::{HeaderBlock, SegmentHeader};
+use rustix::fs::{Mode, OFlags};
 
 use crate::manifest::Manifests;
 
@@ -112,7 +113,7 @@ impl Directory {
     }
 
     fn open(&self, id: SegmentId) -> io::Result<File> {
-        File::open(self.file(id))
+        open(&self.file(id))
     }
 
     fn unreadable(&self, id: SegmentId, offset: u64, source: io::Error) -> ScanError {
@@ -201,6 +202,12 @@ impl Behind {
             };
         }
     }
+}
+
+/// Opens a file to read it; never through a link, and without waiting for whoever else should open it.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
 }
 
 /// Reads up to `len` bytes; fewer where the file ends, however much a header claims.

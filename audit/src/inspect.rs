@@ -48,7 +48,8 @@ pub struct DecodedEvent {
 }
 
 impl DecodedEvent {
-    /// The event as one JSON object. Ids are hexadecimal; absent ones are left out.
+    /// The event as one JSON object. Ids of 128 bits are hexadecimal, and left out where there is none; all other numbers are
+    /// whole, up to 2^64: a reader that makes floats of them rounds keys and times.
     pub fn to_json(&self) -> Value {
         let fields = &self.fields;
         let mut object = json!({

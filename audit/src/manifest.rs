@@ -4,7 +4,6 @@
 //! about a log does not rest on the code that recovers one. A slot that does not hold says nothing; the newer of
 //! those that hold counts.
 
-use std::fs;
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
@@ -13,6 +12,8 @@ use downbeat_wal::ScanError;
 use downbeat_wal::manifest::Manifest;
 use downbeat_wal::names::MANIFEST;
 use downbeat_wal::segment::{FORMAT_MAJOR, HeaderError};
+
+use crate::directory::open;
 
 const MAGIC: &[u8] = b"DBMANIF1";
 const LEN: usize = 128;
@@ -37,7 +38,7 @@ impl Manifests {
         for name in MANIFEST {
             let path = dir.join(name);
             let mut block = Vec::with_capacity(BLOCK);
-            let read = fs::File::open(&path).and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block));
+            let read = open(&path).and_then(|file| file.take(BLOCK as u64).read_to_end(&mut block));
             match read {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(source) => return Err(ScanError::Io { action: "read", path, source }),

@@ -268,8 +268,14 @@ impl Reader {
         let (mut fresh, mut again) = (false, false);
         loop {
             if self.scan.is_none() && !self.enter(self.segment)? {
-                let promised = self.is_promised(self.chain.next_batch)?;
-                return if promised { Err(self.no_beginning()?) } else { Ok(None) };
+                if !self.is_promised(self.chain.next_batch)? {
+                    return Ok(None);
+                }
+                // A live writer may have begun it after the look above and before the promise was found.
+                if !std::mem::replace(&mut again, true) {
+                    continue;
+                }
+                return Err(self.no_beginning()?);
             }
             let open = self.scan.as_mut().expect("a segment is open");
             let found = if open.is_cut(self.chain.next_batch) {
@@ -367,17 +373,22 @@ impl Reader {
     /// Goes into a segment if it is there and continues the chain.
     fn enter(&mut self, id: SegmentId) -> Result<bool, ReadError> {
         let name = names::segment(id);
-        let file = match self.storage.open(&name, Access::Read) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let manifest = read_manifest(&*self.storage)?;
-                self.learn(manifest);
-                let retired = manifest.is_some_and(|manifest| manifest.oldest > id);
-                if retired || self.header(SegmentId(id.0 + 1))?.is_some() {
-                    return Err(ReadError::SegmentGone { path: self.storage.path(&name), segment: id });
-                }
+        let mut opened = self.storage.open(&name, Access::Read);
+        if is_missing(&opened) {
+            let manifest = read_manifest(&*self.storage)?;
+            self.learn(manifest);
+            let retired = manifest.is_some_and(|manifest| manifest.oldest > id);
+            if !retired && self.header(SegmentId(id.0 + 1))?.is_none() {
                 return Ok(false);
             }
+            // A live writer may have made both since.
+            opened = self.storage.open(&name, Access::Read);
+            if retired || is_missing(&opened) {
+                return Err(ReadError::SegmentGone { path: self.storage.path(&name), segment: id });
+            }
+        }
+        let file = match opened {
+            Ok(file) => file,
             Err(source) => {
                 return Err(ScanError::Io { action: "open", path: self.storage.path(&name), source }.into());
             }
@@ -508,4 +519,8 @@ impl Reader {
             self.durable = self.durable.max(manifest.durable);
         }
     }
+}
+
+fn is_missing<T>(opened: &io::Result<T>) -> bool {
+    opened.as_ref().err().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
