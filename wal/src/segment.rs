@@ -297,6 +297,7 @@ mod tests {
     fn a_header_comes_back_as_it_was_written() {
         let block = header().to_block();
         assert_eq!(HeaderBlock::parse(&block), HeaderBlock::Valid(header(), Root::of(&block)));
+        assert_eq!(header().batch_salt(), 0x5566_7788);
         assert_eq!(HeaderBlock::parse(&AlignedBuf::zeroed(BLOCK)), HeaderBlock::Empty);
     }
 

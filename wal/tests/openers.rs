@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
 use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
 use downbeat_wal::storage::Storage;
+use downbeat_wal::storage::memory::{Fault, Outcome, Step};
 use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
@@ -184,6 +185,48 @@ fn contracts_stand_at_the_start_of_every_segment() {
         first_after_header += 1;
     }
     assert!(first_after_header >= 3, "{first_after_header}");
+}
+
+#[test]
+fn a_log_that_is_there_is_opened_without_being_asked_to_make_one() {
+    on_every_backend(|options| {
+        let (mut log, ..) = open(options).unwrap();
+        append(&mut log, 2, 8);
+        log.close(Timestamp(100)).unwrap();
+        let (log, recovered, kept) = open(&Options { create: false, ..options.clone() }).unwrap();
+        assert_eq!((log.log_id(), log.epoch()), (recovered.log_id, recovered.epoch));
+        assert_eq!(log.next_batch(), recovered.last_batch.next());
+        expect_events(&kept, 2, 8);
+    });
+    open(&Options::in_memory(&Memory::new())).unwrap();
+}
+
+#[test]
+fn a_close_writes_the_slot_that_is_not_the_newest() {
+    let memory = Memory::new();
+    let (log, ..) = open(&memory_options(&memory)).unwrap();
+    let slots = || names::MANIFEST.map(|slot| memory.bytes(slot));
+    let before = slots();
+    log.close(Timestamp(1)).unwrap();
+    let after = slots();
+    assert!(before[1].is_some() && before[1] == after[1], "the newest stays until the next is whole");
+    assert!(before[0] != after[0]);
+}
+
+/// A write that is interrupted or comes to a part is gone on with, wherever it is.
+#[test]
+fn an_opening_goes_on_with_what_was_written_in_part() {
+    for outcome in [Outcome::Errno(4), Outcome::Short(512)] {
+        for after in 0..8 {
+            let memory = Memory::new();
+            memory.fail(Fault { step: Step::Write, after, times: 1, outcome });
+            for epoch in 1..4 {
+                let (log, recovered, _) = open(&memory_options(&memory)).unwrap();
+                assert_eq!(recovered.epoch, Epoch(epoch), "{outcome:?} at {after}");
+                assert!(log.ready().is_ok());
+            }
+        }
+    }
 }
 
 #[test]

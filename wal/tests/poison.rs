@@ -174,6 +174,39 @@ fn what_was_ready_stays_so_with_a_control_batch_in_between() {
     assert!(rounds > 3 * 6, "of eight blocks each, in three segments of 64: {rounds}");
 }
 
+/// Waiting helps against a full disk, and against nothing that took the place away; that is said of the second try in a
+/// row, since once may have been a stranger who removed one file.
+#[test]
+fn why_there_is_no_segment_says_what_helps() {
+    let (enoent, eacces, erofs) = (2, 13, 30);
+    let not_ready = |errors: &[(i32, u64)]| {
+        let memory = Memory::new();
+        // Both slots of the manifest are there.
+        for _ in 0..2 {
+            open(&memory_options(&memory)).unwrap();
+        }
+        for (errno, times) in errors {
+            let outcome = Outcome::Errno(*errno);
+            memory.fail(Fault { step: Step::Create, after: 0, times: *times, outcome });
+        }
+        // The opening tries once, and whoever asks again.
+        let (log, ..) = open(&memory_options(&memory)).unwrap();
+        log.ready().err()
+    };
+    for errno in [enoent, erofs] {
+        let lost = not_ready(&[(errno, u64::MAX)]).unwrap();
+        assert!(matches!(lost, NotReady::Lost { .. }) && !lost.is_temporary(), "{lost}");
+        assert!(not_ready(&[(errno, 1)]).is_none(), "it was there again");
+        let once = not_ready(&[(ENOSPC, 1), (errno, u64::MAX)]).unwrap();
+        assert!(matches!(once, NotReady::Preparing { .. }) && once.is_temporary(), "{once}");
+    }
+    for (errno, helps) in [(ENOSPC, "free some space"), (eacces, "see to that")] {
+        let full = not_ready(&[(errno, u64::MAX)]).unwrap();
+        assert!(matches!(full, NotReady::Full { .. }) && full.is_temporary(), "{full}");
+        assert!(full.to_string().contains(helps), "{full}");
+    }
+}
+
 #[test]
 fn recovery_needs_no_space() {
     let memory = Memory::new();
