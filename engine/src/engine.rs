@@ -217,7 +217,7 @@ impl Engine {
     /// closes the log. Events that come in after the call are refused with [`ErrorKind::Closed`].
     ///
     /// It takes as long as that takes: with a full disk until there is space, with a stage that hangs for ever. To
-    /// give up on what is not durable yet, drop the engine instead.
+    /// give up on what is not durable yet, drop the engine instead. A stage or a leaf must not call it: it waits for them.
     ///
     /// # Errors
     ///
