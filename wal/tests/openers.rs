@@ -120,6 +120,28 @@ fn a_segment_in_reserve_is_filled_at_its_pace_unless_the_writer_has_none_and_hol
 }
 
 #[test]
+fn as_many_segments_as_asked_for_are_made_ready_each_of_its_size() {
+    let dir = temp();
+    let options = Options {
+        segment_bytes: (1 << 20) + 4096,
+        spare_segments: 3,
+        ..options(dir.path(), BackendChoice::Blocking)
+    };
+    let (mut log, _, _) = open(&options).unwrap();
+    let begun = Instant::now();
+    while log.spare_segments() < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} are ready", log.spare_segments());
+        log.wait(Some(Duration::from_millis(100))).unwrap();
+    }
+    append(&mut log, 1, 8);
+    log.close(Timestamp(100)).unwrap();
+    for id in 1..=3 {
+        let file = dir.path().join(names::segment(SegmentId(id)));
+        assert_eq!(std::fs::metadata(file).unwrap().len(), options.segment_bytes);
+    }
+}
+
+#[test]
 fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
     for (backend, closed) in
         [(BackendChoice::Uring, false), (BackendChoice::Blocking, false), (BackendChoice::Blocking, true)]

@@ -149,13 +149,7 @@ fn a_log_that_was_shortened_is_read_from_its_oldest_segment() {
         log.drain().unwrap();
     }
     log.close(Timestamp(1_000)).unwrap();
-    for slot in names::MANIFEST {
-        memory.tamper_if_there(slot, |bytes| {
-            bytes[48..56].copy_from_slice(&2u64.to_le_bytes());
-            let crc = crc32c::crc32c(&bytes[..124]);
-            bytes[124..128].copy_from_slice(&crc.to_le_bytes());
-        });
-    }
+    shorten(&memory, 2);
     memory.remove(&names::segment(SegmentId(1))).unwrap();
 
     let from = |seq| reader(&options, ReadOptions { from: Seq(seq), ..Default::default() });
@@ -171,6 +165,47 @@ fn a_log_that_was_shortened_is_read_from_its_oldest_segment() {
     })
     .unwrap();
     assert_eq!((recovered.row, log.next_seq(), kept), (Row::C, Seq(121), (oldest.0..=120).collect()));
+}
+
+#[test]
+fn a_reader_that_is_overtaken_by_a_retirement_is_told_from_one_that_misses_a_segment() {
+    for (oldest, gone) in [(4, true), (3, true), (2, false)] {
+        let memory = Memory::new();
+        let options = memory_options(&memory);
+        let (mut log, _, _) = open(&options).unwrap();
+        let mut reader = reader(&options, ReadOptions::default()).unwrap();
+        assert_eq!(reader.log_id(), log.log_id());
+        for _ in 0..40 {
+            append(&mut log, 3, 5_000);
+            log.drain().unwrap();
+        }
+        log.close(Timestamp(1_000)).unwrap();
+        for batch in 1..=3 {
+            assert_eq!((reader.next_no(), reader.next_seq()), (BatchNo(batch), Seq(3 * batch - 2)));
+            reader.next_batch().unwrap().unwrap();
+        }
+        shorten(&memory, oldest);
+        for segment in [2, 3] {
+            memory.remove(&names::segment(SegmentId(segment))).unwrap();
+        }
+        let last = reader.batches().last().unwrap().err().unwrap();
+        match last {
+            ReadError::SegmentGone { segment, .. } if gone => assert_eq!(segment, SegmentId(2)),
+            ReadError::Scan(ScanError::Damaged { batch, .. }) if !gone => assert_eq!(batch, BatchNo(16)),
+            other => panic!("{oldest}: {other}"),
+        }
+    }
+}
+
+/// Lets the manifest say that the log begins with this segment.
+fn shorten(memory: &Memory, oldest: u64) {
+    for slot in names::MANIFEST {
+        memory.tamper_if_there(slot, |bytes| {
+            bytes[48..56].copy_from_slice(&oldest.to_le_bytes());
+            let crc = crc32c::crc32c(&bytes[..124]);
+            bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+        });
+    }
 }
 
 #[test]
