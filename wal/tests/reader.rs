@@ -278,6 +278,8 @@ fn a_reader_at_the_end_of_a_killed_writer_is_not_given_what_lands_there_when_ano
     let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
     assert_eq!(seqs(&mut reader), [1, 2, 3]);
     let (mut log, _, _) = open(&options).unwrap();
+    // The manifest says that the heartbeat was durable too: now the reader stands where the next batch will be.
+    assert_eq!((seqs(&mut reader).len(), reader.next_no()), (0, BatchNo(3)));
     append(&mut log, 4, 300);
     log.drain().unwrap();
     log.heartbeat(Timestamp(90)).unwrap();

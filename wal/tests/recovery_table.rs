@@ -158,6 +158,16 @@ fn row_e_a_torn_batch_is_cut_and_noted_in_a_new_segment() {
 }
 
 #[test]
+fn row_e_any_byte_behind_the_end_is_seen() {
+    for bytes in [&[1][..], &[1, 1], &[0x80, 0x40, 0xC0]] {
+        let memory = log_of(1, 100);
+        let at = 3 * BLOCK + 100;
+        memory.tamper(FIRST, |file| file[at..at + bytes.len()].copy_from_slice(bytes));
+        assert_eq!(row_of(&memory), Row::E, "{bytes:?}");
+    }
+}
+
+#[test]
 fn row_f_whole_batches_behind_a_gap_are_cut() {
     let memory = log_in_flight(&[Fate::Lost, Fate::Kept, Fate::Kept], 2_000);
     let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
@@ -511,9 +521,16 @@ fn what_a_later_epoch_had_kept_is_missed_by_the_word_of_its_header_alone() {
     }
     assert_eq!(row_of(&memory.copy()), Row::D, "all is there");
     memory.tamper(FIRST, |bytes| bytes[9 * BLOCK..13 * BLOCK].fill(0));
-    match refused(&memory) {
-        ScanError::Damaged { batch, durable, .. } => assert_eq!((batch, durable), (BatchNo(3), BatchNo(3))),
-        other => panic!("{other}"),
+    let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
+    let read = reader.batches().find_map(Result::err).expect("a reader misses it too");
+    let ReadError::Scan(read) = read else { panic!("{read}") };
+    for error in [refused(&memory), read] {
+        match error {
+            ScanError::Damaged { batch, durable, .. } => {
+                assert_eq!((batch, durable), (BatchNo(3), BatchNo(3)))
+            }
+            other => panic!("{other}"),
+        }
     }
 }
 

@@ -56,11 +56,18 @@ impl Scout {
                     fresh = true;
                 }
                 None => {
+                    let epoch = scan.header.epoch;
                     let mut next = Self::at(SegmentId(self.segment.0 + 1), BLOCK as u64);
                     if !next.enter(storage, log_id)? {
                         break;
                     }
                     next.durable = self.durable;
+                    // A later writer had kept what is before its first batch.
+                    let later =
+                        next.scan.as_ref().map(|scan| scan.header).filter(|header| header.epoch > epoch);
+                    if let Some(header) = later {
+                        next.durable = next.durable.max(BatchNo(header.first_batch_no.0 - 1));
+                    }
                     *self = next;
                     fresh = false;
                 }
