@@ -170,7 +170,7 @@ fn a_leaf_that_fails_while_the_log_is_read_again_is_an_error_and_no_wait() {
     engine.close().unwrap();
     for panics in [false, true] {
         let flow = flow_to(Count::default(), Down { panics });
-        let (memory, (opened, wait)) = (memory.clone(), mpsc::channel());
+        let (memory, (opened, wait)) = (memory.clone(), mpsc::sync_channel(1));
         thread::spawn(move || opened.send(Engine::open(in_memory(&memory), flow).map(drop)));
         let error = wait.recv_timeout(Duration::from_secs(60)).expect("it does not wait").unwrap_err();
         let message = error.to_string();
@@ -253,7 +253,7 @@ fn a_question_to_a_group_that_was_given_up_has_no_answer_and_is_no_wait() {
     while engine.failure().is_none() {
         thread::yield_now();
     }
-    let (asking, (answer, wait)) = (engine.clone(), mpsc::channel());
+    let (asking, (answer, wait)) = (engine.clone(), mpsc::sync_channel(1));
     thread::spawn(move || {
         let count = |sum, _: Key, count: &u64| sum + count;
         answer.send(asking.fold_states::<Count, u64>("count", 0, count))

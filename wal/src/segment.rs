@@ -325,9 +325,7 @@ mod tests {
         for size in [2 * block, 3 * block, SEGMENT_BYTES_MAX] {
             assert_eq!(told(|layout| layout.segment_size = size.into()), None, "{size}");
         }
-        for size in
-            [0, block, 2 * block - 1, 2 * block + 1, SEGMENT_BYTES_MAX + block, u64::MAX & !(block - 1)]
-        {
+        for size in [0, block, 2 * block - 1, 2 * block + 1, SEGMENT_BYTES_MAX + block, !(block - 1)] {
             let told = told(|layout| layout.segment_size = size.into());
             assert_eq!(told, Some(HeaderError::Numbers), "{size}");
         }

@@ -128,7 +128,7 @@ fn what_is_under_way_is_counted_and_an_append_beyond_the_depth_waits() {
         assert_eq!((log.in_flight(), log.unsettled()), (number + 1, number + 1));
     }
     let (released, bell) = (AtomicBool::new(false), log.bell());
-    let (begin, begun) = mpsc::channel();
+    let (begin, begun) = mpsc::sync_channel(1);
     thread::scope(|scope| {
         let (memory, released) = (&memory, &released);
         scope.spawn(move || {
