@@ -172,7 +172,8 @@ impl World {
 
     /// The log, opened again if it is not open. Where a fault keeps it from opening, the fault is taken away.
     fn log(&mut self) -> &mut Log {
-        if self.log.is_none() {
+        let mut healed = false;
+        while self.log.is_none() {
             self.release();
             match self.open() {
                 Ok(log) => self.log = Some(log),
@@ -180,14 +181,13 @@ impl World {
                     // The largest is large enough for whatever was written.
                     assert!(self.sizes.0 < 16, "a log must open with the settings that it was written with");
                     self.sizes.0 = 16;
-                    return self.log();
                 }
                 Err(error) => {
                     let device =
                         matches!(error, OpenError::Scan(ScanError::Io { .. } | ScanError::Unreadable { .. }));
-                    assert!(device, "{error}");
+                    assert!(device && !healed, "{error}");
                     self.memory.heal();
-                    self.log = Some(self.open().expect("a log that nothing is wrong with is opened"));
+                    healed = true;
                 }
             }
         }
