@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
-use downbeat_flow::{Delivery, Leaf};
+use downbeat_flow::{Delivery, Leaf, STAGES_MAX};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
 
 use crate::faults::{Fault, Faults};
@@ -16,6 +16,9 @@ use crate::worker::Progress;
 
 /// Deliveries before a leaf lets others have the thread.
 const BUDGET: usize = 64;
+
+// There is a bit for every stage.
+const _: () = assert!(STAGES_MAX <= u64::BITS as usize);
 
 /// The last durable seq, as the actors know it.
 #[derive(Default)]

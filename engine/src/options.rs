@@ -115,8 +115,8 @@ impl Options {
             "`actors.checkpoint_interval` is 0; checkpoints are at least one event apart".to_owned()
         } else if keys < window {
             format!(
-                "`order.idempotency.keys` is {keys}, less than `order.window_events`, which is {window}: a stage that is built \
-                 again emits once more what is on its way to the log, and it must be known there"
+                "`order.idempotency.keys` is {keys}, less than `order.window_events`, which is {window}; raise the one or lower the other: \
+                 a stage that is built again emits once more what is on its way to the log, and it must be known there"
             )
         } else if self.order.idempotency.age_ns < AGE_MIN_NS {
             format!(

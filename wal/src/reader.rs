@@ -139,6 +139,7 @@ struct Open {
 }
 
 impl Open {
+    /// True when the batch that stands here under this number is none of the log any more.
     fn is_cut(&self, batch_no: BatchNo) -> bool {
         self.limit == Some(batch_no)
     }
@@ -301,7 +302,8 @@ impl Reader {
                     if !self.is_trusted(self.chain.next_batch)? {
                         return Ok(None);
                     }
-                    if self.is_cut(self.chain.next_batch) {
+                    let open = self.scan.as_ref().expect("a segment is open");
+                    if open.is_cut(self.chain.next_batch) {
                         continue;
                     }
                     return Ok(Some(self.pass(batch, root)));
@@ -429,10 +431,6 @@ impl Reader {
     fn limit(&self, header: &SegmentHeader) -> Result<Option<BatchNo>, ReadError> {
         let next = self.header(SegmentId(header.segment.0 + 1))?;
         Ok(next.filter(|next| next.epoch > header.epoch).map(|next| next.first_batch_no))
-    }
-
-    fn is_cut(&self, batch_no: BatchNo) -> bool {
-        self.scan.as_ref().is_some_and(|open| open.is_cut(batch_no))
     }
 
     /// A segment that begins elsewhere: later than here is a gap, which the caller judges; the same place with
