@@ -7,6 +7,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, symlink};
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use common::{append, expect_events, open, options, temp, wait_until_ready};
 use downbeat_record::{SegmentId, Timestamp};
@@ -36,7 +39,7 @@ fn message(options: &Options) -> String {
 }
 
 fn make_fifo(path: &Path) {
-    let made = std::process::Command::new("mkfifo").arg(path).status().unwrap();
+    let made = Command::new("mkfifo").arg(path).status().unwrap();
     assert!(made.success() && fs::symlink_metadata(path).unwrap().file_type().is_fifo());
 }
 
@@ -225,4 +228,22 @@ fn a_reader_whose_next_segment_vanishes_says_which() {
         ReadError::SegmentGone { segment, .. } => assert_eq!(segment, SegmentId(2)),
         other => panic!("{other}"),
     }
+}
+
+#[test]
+fn a_closed_log_is_free_at_once_even_while_programs_are_started() {
+    let dir = temp();
+    let log_dir = dir.path().join("log");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // A program that is being started has a copy of every descriptor for an instant.
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        let opened = (0..100).try_for_each(|_| open(&blocking(&log_dir)).map(drop));
+        done.store(true, Ordering::Relaxed);
+        opened.unwrap();
+    });
 }

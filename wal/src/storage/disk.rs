@@ -167,14 +167,7 @@ impl Storage for Disk {
     }
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = openat(&self.dir, name, flags, OWNER_ONLY)?;
-        flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
-        // The number is for people who wonder who holds the lock; the lock itself is the kernel's.
-        let text = format!("{}\n", std::process::id());
-        let _ = rustix::fs::ftruncate(&fd, 0);
-        let _ = rustix::io::pwrite(&fd, text.as_bytes(), 0);
-        Ok(Box::new(Flock(fd)))
+        Ok(Box::new(Flock::take(&self.dir, name)?))
     }
 
     fn holder(&self, name: &str) -> Option<u32> {
@@ -266,13 +259,59 @@ impl File for DiskFile {
     }
 }
 
-struct Flock(#[expect(dead_code, reason = "open as long as the lock is held")] OwnedFd);
+/// The kernel's lock of an open file, which every copy of the descriptor shares.
+struct Flock {
+    fd: OwnedFd,
+    pid: u32,
+}
+
+impl Flock {
+    fn take(dir: &OwnedFd, name: &str) -> io::Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = openat(dir, name, flags, OWNER_ONLY)?;
+        flock(&fd, FlockOperation::NonBlockingLockExclusive)?;
+        let pid = std::process::id();
+        // The number is for people who wonder who holds the lock; the lock itself is the kernel's.
+        let text = format!("{pid}\n");
+        let _ = rustix::fs::ftruncate(&fd, 0);
+        let _ = rustix::io::pwrite(&fd, text.as_bytes(), 0);
+        Ok(Self { fd, pid })
+    }
+}
 
 impl Lock for Flock {}
+
+impl Drop for Flock {
+    fn drop(&mut self) {
+        // Closing would not be enough: a program that another thread is just starting has a copy of the descriptor
+        // until it runs. A forked process has one as well, and it must not give away the lock of the one that forked.
+        if self.pid == std::process::id() {
+            let _ = flock(&self.fd, FlockOperation::Unlock);
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_ends_when_it_is_dropped_whoever_has_a_copy_of_its_descriptor() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = openat(CWD, temp.path(), DIRECTORY, Mode::empty()).unwrap();
+        let lock = Flock::take(&dir, "LOCK").unwrap();
+        let copy = lock.fd.try_clone().unwrap();
+        assert!(Flock::take(&dir, "LOCK").is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        drop(lock);
+        let mut next = Flock::take(&dir, "LOCK").unwrap();
+        // As if this process had been forked from the one that took it.
+        next.pid += 1;
+        let held = next.fd.try_clone().unwrap();
+        drop(next);
+        assert!(Flock::take(&dir, "LOCK").is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
+        drop((copy, held));
+        Flock::take(&dir, "LOCK").unwrap();
+    }
 
     #[test]
     fn a_new_name_is_held_by_the_directory_above_what_was_there_and_by_all_between() {
