@@ -165,19 +165,21 @@ impl Window {
     fn read(&mut self, offset: u64, want: usize) -> io::Result<()> {
         self.ahead = None;
         let piece = if std::mem::take(&mut self.anew) { LOOK } else { self.pace.piece() };
-        let need = want.max(piece).next_multiple_of(BLOCK);
+        // Room for more than there is would only be zeroed, which is most of what reading a small log costs.
+        let left = self.file.len()?.saturating_sub(offset).max(1);
+        let need = (want.max(piece) as u64).min(left).next_multiple_of(BLOCK as u64) as usize;
         let head = self.pace.head();
         if self.buf.len() < head + need {
             self.buf = AlignedBuf::zeroed(head + need);
         }
         (self.from, self.start, self.len) = (head, offset, 0);
-        let least = want.next_multiple_of(BLOCK);
+        let least = want.next_multiple_of(BLOCK).min(need);
         self.len = match self.file.read_at(&mut self.buf[head..head + need], offset) {
             // What cannot be read may lie behind what is wanted.
             Err(_) if least < need => self.file.read_at(&mut self.buf[head..head + least], offset)?,
             read => read?,
         };
-        if self.pace == Pace::Streaming && self.len == need {
+        if self.pace == Pace::Streaming && self.len >= PIECE {
             self.begin();
         }
         Ok(())
