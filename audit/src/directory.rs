@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use downbeat_record::{BLOCK, BatchHeader, BatchNo, SegmentId, Seq, WholeBatch};
+use downbeat_record::{BLOCK, BatchHeader, BatchNo, SegmentId, Seq, WholeBatch, is_zero};
 use downbeat_wal::ScanError;
 use downbeat_wal::names;
 use downbeat_wal::segment::{HeaderBlock, SegmentHeader};
@@ -215,9 +215,4 @@ fn fill(file: &mut File, offset: u64, len: u64, window: &mut Vec<u8>) -> io::Res
     window.clear();
     file.seek(SeekFrom::Start(offset))?;
     file.take(len).read_to_end(window).map(drop)
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    // Without an early exit inside a block the compiler compares many bytes at once.
-    bytes.chunks(BLOCK).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
 }

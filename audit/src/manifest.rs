@@ -7,7 +7,7 @@
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use downbeat_record::{BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq};
+use downbeat_record::{BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq, is_zero};
 use downbeat_wal::ScanError;
 use downbeat_wal::manifest::Manifest;
 use downbeat_wal::names::MANIFEST;
@@ -87,7 +87,7 @@ fn parse(block: &[u8]) -> Slot {
     let holds = word(CRC_AT) == crc32c::crc32c(&slot[..CRC_AT])
         && flags & !CLOSED == 0
         && oldest != 0
-        && rest.iter().all(|byte| *byte == 0);
+        && is_zero(rest);
     if !holds {
         return Slot::Damaged;
     }

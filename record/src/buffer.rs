@@ -53,6 +53,12 @@ impl AlignedBuf {
     }
 }
 
+/// True when every byte is zero, as in a block that nothing has been written to.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    const ZEROS: [u8; BLOCK] = [0; BLOCK];
+    bytes.chunks(BLOCK).all(|block| block == &ZEROS[..block.len()])
+}
+
 /// Whole blocks, at least one.
 fn layout(bytes: usize) -> Layout {
     let size = bytes.max(1).next_multiple_of(BLOCK);
@@ -95,6 +101,19 @@ mod tests {
         assert_eq!(buf.as_ptr() as usize % BLOCK, 0);
         assert!(buf.iter().all(|byte| *byte == 0));
         assert_eq!(AlignedBuf::zeroed(0).len(), BLOCK);
+    }
+
+    #[test]
+    fn one_byte_is_enough_not_to_be_zero() {
+        for len in [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK] {
+            let mut bytes = vec![0; len];
+            assert!(is_zero(&bytes));
+            for at in [0, len / 2, len.saturating_sub(1)].into_iter().filter(|at| *at < len) {
+                bytes[at] = 0x80;
+                assert!(!is_zero(&bytes), "{at} of {len}");
+                bytes[at] = 0;
+            }
+        }
     }
 
     #[test]

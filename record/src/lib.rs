@@ -29,7 +29,7 @@ pub mod shape;
 pub mod verified;
 
 pub use batch::{Batch, BatchFull, Fields, Place, Record, Records, WholeBatch};
-pub use buffer::{AlignedBuf, BLOCK};
+pub use buffer::{AlignedBuf, BLOCK, is_zero};
 pub use contract::{Contract, ContractError, ContractTable};
 pub use control::{Checkpoint, Digest, LeafProgress, RecoveryNote, StageDigest};
 /// The derives that stand beside the traits of the same names.

@@ -13,7 +13,7 @@
 //! bound of what was acknowledged, never more; `closed` holds only until the next writer opens the log.
 //! A crash between the two slots leaves the older one, which says less but nothing false.
 
-use downbeat_record::{AlignedBuf, BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq};
+use downbeat_record::{AlignedBuf, BLOCK, BatchNo, Epoch, LogId, SegmentId, Seq, is_zero};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -119,7 +119,7 @@ impl Slot {
         if layout.major.get() > FORMAT_MAJOR {
             return Self::Newer { major: layout.major.get(), minor: layout.minor.get() };
         }
-        let rest_is_zero = block[LEN..BLOCK.min(block.len())].iter().all(|byte| *byte == 0);
+        let rest_is_zero = is_zero(&block[LEN..BLOCK.min(block.len())]);
         if !crc_holds || layout.oldest == U64::ZERO || layout.flags.get() & !CLOSED != 0 || !rest_is_zero {
             return Self::Invalid;
         }

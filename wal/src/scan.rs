@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{BLOCK, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq, WholeBatch};
+use downbeat_record::{BLOCK, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq, WholeBatch, is_zero};
 
 use crate::error::{Damage, ScanError};
 use crate::segment::SegmentHeader;
@@ -148,7 +148,7 @@ impl SegmentScan {
         let room = self.header.segment_size.saturating_sub(offset).min(BLOCK as u64) as usize;
         match self.window.at(offset, room) {
             Ok(bytes) if bytes.len() < BATCH_HEADER_LEN => Ok(Err(Damage::EndOfFile)),
-            Ok(bytes) if bytes.iter().all(|byte| *byte == 0) => Ok(Err(Damage::Zeros)),
+            Ok(bytes) if is_zero(bytes) => Ok(Err(Damage::Zeros)),
             Ok(bytes) => Ok(BatchHeader::parse(bytes).map_err(Damage::from)),
             Err(source) => Err(ScanError::Unreadable { path: self.path.clone(), offset, source }),
         }
@@ -189,8 +189,7 @@ impl Behind {
                 return Ok(());
             }
             let mut step = BLOCK as u64;
-            // Without an early exit the compiler compares many bytes at once.
-            if bytes.iter().fold(0, |all, byte| all | byte) != 0 {
+            if !is_zero(bytes) {
                 self.dirty = true;
                 if let Ok(header) = BatchHeader::parse(bytes) {
                     let ours = *salt.get_or_insert(header.salt()) == header.salt();

@@ -19,7 +19,7 @@
 
 use std::sync::LazyLock;
 
-use downbeat_record::{AlignedBuf, BLOCK, BatchNo, Epoch, LogId, Root, SegmentId, Seq, Timestamp};
+use downbeat_record::{AlignedBuf, BLOCK, BatchNo, Epoch, LogId, Root, SegmentId, Seq, Timestamp, is_zero};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -228,7 +228,7 @@ impl SegmentHeader {
         }
         // What this build knows of the format is zero here, so this is no word of a later one: the header fits into
         // one sector, and the other sectors of the block may have been torn off it.
-        if block[SEGMENT_HEADER_LEN..].iter().any(|byte| *byte != 0) {
+        if !is_zero(&block[SEGMENT_HEADER_LEN..]) {
             return Err(HeaderError::Rest);
         }
         if layout.fingerprint != fingerprint() {
@@ -265,7 +265,7 @@ impl HeaderBlock {
             return Self::Invalid(HeaderError::Short { len: block.len() });
         }
         let block = &block[..BLOCK];
-        if block.iter().all(|byte| *byte == 0) {
+        if is_zero(block) {
             return Self::Empty;
         }
         match SegmentHeader::parse(block) {
