@@ -81,7 +81,7 @@ impl Driver {
             self.sequencer.fail(cause.clone());
             // Whoever is on the way in gets the cause; the door stays shut.
             self.ingress.close();
-            self.ingress.derived().close();
+            self.sequencer.derived().close();
             self.sequencer.fill(self.feeds.slowest());
         }
         self.publish_metrics();
@@ -226,7 +226,7 @@ impl Driver {
             }
             Phase::Draining => {
                 if self.is_drained(last) {
-                    self.ingress.derived().close();
+                    self.sequencer.derived().close();
                     self.phase = Phase::Checkpointing;
                     if last > self.actors.checkpointed() {
                         self.actors.ask_checkpoint(last);

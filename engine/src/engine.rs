@@ -126,8 +126,8 @@ impl Engine {
 
     /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
     ///
-    /// It takes the fields of an event as they are. Their kind has to be [`Engine::kind_of`] of the event's type, `derived` false,
-    /// and the source below `0x8000_0000`, as [`Engine::submit`] sees to: no stage is on any other, and no audit explains it.
+    /// The kind of an event has to be [`Engine::kind_of`] its type: no stage is on another. One that the log has no contract
+    /// for is refused, and so is what passes for an event of a stage.
     pub fn ingress(&self) -> Ingress {
         self.ingress.clone()
     }
@@ -301,8 +301,12 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     }
 
     let last_seq = recovery.last_seq;
-    let start =
-        Start { next_seq: last_seq.next(), last_timestamp: recovery.last_timestamp, window: recovery.window };
+    let start = Start {
+        next_seq: last_seq.next(),
+        last_timestamp: recovery.last_timestamp,
+        window: recovery.window,
+        kinds: Kind(1)..=Kind(recovery.contracts.len() as u16),
+    };
     let (ingress, order) = sequencer(&options.order, SystemClock, start);
     log.register(order.batches());
     let wake = log.bell();
@@ -313,7 +317,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let shared = Shared::new(last_seq, own, recovery.checkpoints.last().cloned());
     let ports = Ports {
         history: Arc::new(LogHistory::new(log_options.clone(), shared.clone())),
-        commands: Arc::new(Derived(ingress.derived())),
+        commands: Arc::new(Derived(order.derived())),
         recovered: last_seq,
         checkpoints: recovery.checkpoints,
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{Count, Moved, Notes, flow, options, total};
 use downbeat::{Engine, ErrorKind, Event, IdempotencyKey, Key, Seq};
-use downbeat_record::{Batch, BatchKind, Contract, ContractTable, Fields, Kind, Timestamp};
+use downbeat_record::{Batch, BatchKind, Contract, ContractTable, Fields, Kind, SourceId, Timestamp};
 use downbeat_wal::{BackendChoice, Log};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -61,6 +61,28 @@ fn an_event_that_is_too_long_is_refused_and_one_of_no_bytes_is_taken() {
     engine.submit(&Moved { cents: 5 }).key(Key(1)).wait().unwrap();
     engine.close().unwrap();
     assert_eq!(total(&open(dir.path(), 256 << 10).unwrap()), 5);
+}
+
+#[test]
+fn what_no_audit_could_explain_is_refused_at_every_door() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), 256 << 10).unwrap();
+    let moved = Moved { cents: 5 };
+    let kind = engine.kind_of::<Moved>().unwrap();
+    let door =
+        |fields: &Fields| downbeat::Error::from(engine.ingress().try_send(fields, &moved).unwrap_err());
+    for error in [
+        engine.submit(&moved).source(SourceId::OF_STAGES).wait().unwrap_err(),
+        door(&Fields { kind, source: SourceId::OF_STAGES, ..Fields::default() }),
+        door(&Fields { kind, derived: true, ..Fields::default() }),
+        door(&Fields::default()),
+        door(&Fields { kind: Kind(u16::MAX), ..Fields::default() }),
+    ] {
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        one_line(&error);
+    }
+    assert_eq!(engine.submit(&moved).source(SourceId(7)).wait().unwrap().seq, Seq(1));
+    engine.close().unwrap();
 }
 
 /// Found by reading, with the fuzzers: the thread that opens panicked, and the message was all that one got.

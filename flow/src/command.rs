@@ -23,7 +23,7 @@ pub(crate) fn stage_seed(stage: &str) -> u64 {
 /// The source of events that a stage emits: it follows from the stage's name, so that stages may be added and
 /// moved, and lies above all numbers an application may choose.
 pub fn source_of(stage: &str) -> SourceId {
-    SourceId(0x8000_0000 | stage_seed(stage) as u32)
+    SourceId(SourceId::OF_STAGES.0 | stage_seed(stage) as u32)
 }
 
 /// The header fields of a command.

@@ -89,7 +89,8 @@ number! {
     Kind(u16)
 }
 number! {
-    /// Who submitted an event: a number the application chooses, or a stage of the flow for derived events.
+    /// Who submitted an event: a number the application chooses, below [`SourceId::OF_STAGES`], or a stage of the flow for
+    /// derived events.
     SourceId(u32)
 }
 number! {
@@ -104,6 +105,17 @@ id128! {
 id128! {
     /// What a producer calls one event, so that sending it again changes nothing.
     IdempotencyKey
+}
+
+impl SourceId {
+    /// The first number of those that belong to stages; what comes from outside has one below.
+    pub const OF_STAGES: Self = Self(0x8000_0000);
+
+    /// True for the numbers that belong to stages.
+    #[inline]
+    pub const fn is_of_a_stage(self) -> bool {
+        self.0 >= Self::OF_STAGES.0
+    }
 }
 
 impl Seq {

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use downbeat_record::{DecodeError, IdempotencyKey};
+use downbeat_record::{DecodeError, IdempotencyKey, Kind, SourceId};
 
 use crate::ticket::Receipt;
 
@@ -80,6 +80,27 @@ pub enum SubmitError {
         /// Events there can be.
         max: usize,
     },
+    /// No contract in the log says what it is.
+    #[error(
+        "not accepted: kind {kind} has no contract in this log; declare the event's type and use the kind that the log \
+         gives it"
+    )]
+    UnknownKind {
+        /// Its kind.
+        kind: Kind,
+    },
+    /// It came from outside under a number that stages have.
+    #[error(
+        "not accepted: source {source_id} is reserved for stages; choose one below {}",
+        SourceId::OF_STAGES
+    )]
+    SourceOfAStage {
+        /// Its source.
+        source_id: SourceId,
+    },
+    /// It came from outside and says that a stage emitted it.
+    #[error("not accepted: it came from outside and says that a stage emitted it; leave `derived` false")]
+    Derived,
     /// Its idempotency key stands for something else. Do not send it again as it is.
     #[error(
         "not accepted: its idempotency key was used for another event or grouping at seq {}; \

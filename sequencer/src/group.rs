@@ -6,6 +6,7 @@ use zerocopy::IntoBytes;
 
 use crate::entry::{ALIGN, HEAD_MAX, head_len, write_head};
 use crate::error::SubmitError;
+use crate::ingress::Claim;
 
 /// Events being put together; encoded here, copied into the ring in one piece when submitted.
 ///
@@ -21,6 +22,8 @@ pub struct Group {
     batch_bytes: usize,
     /// Keys so far, sorted.
     keys: Vec<IdempotencyKey>,
+    /// What the events say of themselves.
+    claim: Option<Claim>,
 }
 
 impl Group {
@@ -77,6 +80,7 @@ impl Group {
         self.used = (payload + len).next_multiple_of(ALIGN);
         self.count += 1;
         self.batch_bytes += len + EVENT_OVERHEAD_MAX;
+        self.claim = Some(self.claim.map_or(Claim::of(fields), |claim| claim.and(fields)));
         if !key.is_none() {
             self.keys.insert(place, key);
         }
@@ -86,7 +90,7 @@ impl Group {
     /// Removes all events and keeps the memory.
     pub fn clear(&mut self) {
         self.keys.clear();
-        (self.used, self.count, self.batch_bytes) = (0, 0, 0);
+        (self.used, self.count, self.batch_bytes, self.claim) = (0, 0, 0, None);
     }
 
     /// Events so far.
@@ -102,6 +106,11 @@ impl Group {
     /// True when its events have keys.
     pub(crate) fn is_keyed(&self) -> bool {
         !self.keys.is_empty()
+    }
+
+    /// What its events say of themselves; `None` when it has none.
+    pub(crate) fn claim(&self) -> Option<Claim> {
+        self.claim
     }
 
     /// An upper bound of what the events take in a batch.

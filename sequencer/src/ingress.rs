@@ -4,11 +4,12 @@
 mod loom_room;
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use downbeat_record::batch::EVENT_OVERHEAD_MAX;
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{Event, Fields};
+use downbeat_record::{Event, Fields, Kind, SourceId};
 use event_listener::{EventListener, Listener};
 
 use crate::door::Door;
@@ -42,11 +43,44 @@ pub(crate) struct Shared {
     batch_room: usize,
     /// Events that a group may have.
     group_max: usize,
+    /// Kinds that may come from outside.
+    kinds: RangeInclusive<Kind>,
+}
+
+/// What the fields of one event, or of several, say about where they come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Claim {
+    lowest: Kind,
+    highest: Kind,
+    source: SourceId,
+    derived: bool,
+}
+
+impl Claim {
+    #[inline]
+    pub(crate) fn of(fields: &Fields) -> Self {
+        let Fields { kind, source, derived, .. } = *fields;
+        Self { lowest: kind, highest: kind, source, derived }
+    }
+
+    /// With one more event.
+    pub(crate) fn and(self, fields: &Fields) -> Self {
+        Self {
+            lowest: self.lowest.min(fields.kind),
+            highest: self.highest.max(fields.kind),
+            source: self.source.max(fields.source),
+            derived: self.derived || fields.derived,
+        }
+    }
 }
 
 impl Shared {
     /// With the consumers of its rings: derived, outside.
-    pub(crate) fn new(settings: &Settings, group_max: usize) -> (Arc<Self>, [Drain; 2]) {
+    pub(crate) fn new(
+        settings: &Settings,
+        group_max: usize,
+        kinds: RangeInclusive<Kind>,
+    ) -> (Arc<Self>, [Drain; 2]) {
         let (derived, derived_drain) = Ring::new(settings.derived_ring_bytes);
         let (outside, outside_drain) = Ring::new(settings.ring_bytes);
         let shared = Self {
@@ -57,6 +91,7 @@ impl Shared {
             room: event_listener::Event::new(),
             batch_room: settings.batch_bytes - BATCH_HEADER_LEN,
             group_max,
+            kinds,
         };
         (Arc::new(shared), [derived_drain, outside_drain])
     }
@@ -108,8 +143,9 @@ impl Ingress {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::Backpressure`], [`SubmitError::TooLarge`], [`SubmitError::Encode`], [`SubmitError::Closed`],
-    /// [`SubmitError::Full`], [`SubmitError::Poisoned`]. Nothing was submitted.
+    /// [`SubmitError::Backpressure`], [`SubmitError::TooLarge`], [`SubmitError::Encode`], [`SubmitError::UnknownKind`],
+    /// [`SubmitError::SourceOfAStage`], [`SubmitError::Derived`], [`SubmitError::Closed`], [`SubmitError::Full`],
+    /// [`SubmitError::Poisoned`]. Nothing was submitted.
     #[inline]
     pub fn try_submit<E: Event>(&self, fields: &Fields, event: &E, ack: Ack) -> Result<Ticket, SubmitError> {
         let room = event.encoded_len_max();
@@ -165,6 +201,7 @@ impl Ingress {
     pub fn try_submit_all(&self, group: &Group, ack: Ack) -> Result<Ticket, SubmitError> {
         assert!(!group.is_empty(), "a group of {} events, at least 1 is needed", group.len());
         let shared = self.handle.shared();
+        group.claim().map_or(Ok(()), |claim| self.believe(claim))?;
         if group.len() > shared.group_max {
             return Err(SubmitError::TooMany { count: group.len(), max: shared.group_max });
         }
@@ -248,12 +285,6 @@ impl Ingress {
         self.handle.shared().room.listen()
     }
 
-    /// The door for events that stages emit: a ring of its own that is drained first, with a share of the
-    /// window that a flood from outside cannot take, so the flow goes on while outsiders wait.
-    pub fn derived(&self) -> Self {
-        Self::new(self.handle.shared.clone(), Lane::Derived)
-    }
-
     /// Whether the log takes events at the moment.
     ///
     /// # Errors
@@ -319,6 +350,7 @@ impl Ingress {
         room: usize,
         encode: impl FnOnce(&mut [u8]) -> Result<usize, SubmitError>,
     ) -> Result<(), SubmitError> {
+        self.believe(Claim::of(fields))?;
         let head = head_len(fields);
         self.put(tag, head + room, room + EVENT_OVERHEAD_MAX, |out| {
             let (before, payload) = out.split_at_mut(head);
@@ -352,6 +384,29 @@ impl Ingress {
         let written = write(claim.body())?;
         claim.commit(written, tag.to_word());
         Ok(())
+    }
+
+    /// Refuses what nobody could explain who reads the log: events from outside that pass for those of a stage, or that
+    /// have no contract.
+    #[inline]
+    fn believe(&self, claim: Claim) -> Result<(), SubmitError> {
+        let kinds = &self.handle.shared().kinds;
+        let known = kinds.contains(&claim.lowest) && kinds.contains(&claim.highest);
+        let outside = !claim.derived && !claim.source.is_of_a_stage();
+        if (known && outside) || self.handle.lane == Lane::Derived {
+            return Ok(());
+        }
+        Err(self.unexplained(claim))
+    }
+
+    #[cold]
+    fn unexplained(&self, claim: Claim) -> SubmitError {
+        let unknown = |kind: &Kind| !self.handle.shared().kinds.contains(kind);
+        match [claim.lowest, claim.highest].into_iter().find(unknown) {
+            Some(kind) => SubmitError::UnknownKind { kind },
+            None if claim.derived => SubmitError::Derived,
+            None => SubmitError::SourceOfAStage { source_id: claim.source },
+        }
     }
 
     #[cold]

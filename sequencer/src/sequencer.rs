@@ -122,7 +122,8 @@ pub fn sequencer(
 ) -> (Ingress, Sequencer) {
     let settings = settings.in_range();
     let group_max = share(Lane::Outside, settings.window_events);
-    let (shared, drains) = Shared::new(&settings, usize::try_from(group_max).unwrap_or(usize::MAX));
+    let group_max = usize::try_from(group_max).unwrap_or(usize::MAX);
+    let (shared, drains) = Shared::new(&settings, group_max, start.kinds);
     let batch = |index| Arc::new(Batch::with_capacity(settings.batch_bytes, index as u16));
     let sequencer = Sequencer {
         shared: shared.clone(),
@@ -149,6 +150,12 @@ fn share(lane: Lane, bound: u64) -> u64 {
 }
 
 impl Sequencer {
+    /// The door for events that stages emit: a ring of its own that is drained first, with a share of the
+    /// window that a flood from outside cannot take, so the flow goes on while outsiders wait.
+    pub fn derived(&self) -> Ingress {
+        Ingress::new(self.shared.clone(), Lane::Derived)
+    }
+
     /// All batches; `batches()[i].index() == i`. They stay the same for the life of the sequencer, so a log can
     /// register their memory with the kernel.
     pub fn batches(&self) -> &[Arc<Batch>] {

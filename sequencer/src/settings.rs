@@ -2,8 +2,10 @@
 //!
 //! None of these settings decides a byte of the log; a restart may change every one.
 
+use std::ops::RangeInclusive;
+
 use downbeat_record::header::BATCH_BYTES_MAX;
-use downbeat_record::{Seq, Timestamp};
+use downbeat_record::{Kind, Seq, Timestamp};
 
 use crate::window::{Idempotency, IdempotencyWindow};
 
@@ -65,15 +67,18 @@ pub struct Start {
     pub last_timestamp: Timestamp,
     /// The keys remembered, rebuilt from the log.
     pub window: IdempotencyWindow,
+    /// The kinds that the log explains: of no other is an event taken from outside.
+    pub kinds: RangeInclusive<Kind>,
 }
 
 impl Start {
-    /// The start of an empty log.
+    /// The start of an empty log, which takes every kind.
     pub fn fresh(settings: &Settings) -> Self {
         Self {
             next_seq: Seq(1),
             last_timestamp: Timestamp::default(),
             window: IdempotencyWindow::new(settings.idempotency),
+            kinds: Kind(0)..=Kind(u16::MAX),
         }
     }
 }

@@ -154,7 +154,8 @@ impl Program {
             return Ok(Err(ScanError::MissingSegment { path, segment: SegmentId(1) }.into()));
         }
         let last_timestamp = if self.bug == Some(Bug::TimeForgotten) { Timestamp::default() } else { last };
-        let start = Start { next_seq, last_timestamp, window };
+        let kinds = Kind(1)..=Kind(self.contracts.len() as u16);
+        let start = Start { next_seq, last_timestamp, window, kinds };
         let (ingress, sequencer) = sequencer(&settings, self.clock.clone(), start);
         let undeclared = (contracts != self.contracts).then(|| self.contracts.to_json());
         let process = Process {
@@ -415,7 +416,7 @@ impl Process {
 
     /// Lets what the stages emitted through the derived door; what finds it full stays.
     pub(crate) fn emit(&mut self) {
-        let door = self.ingress.derived();
+        let door = self.sequencer.derived();
         while let Some((fields, payload)) = self.stages.commands.front() {
             if self.bug == Some(Bug::CommandLost) && fields.causation.0.is_multiple_of(8) {
                 self.stages.commands.pop_front();

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use downbeat_record::{Fields, Kind, Seq, SourceId, Timestamp};
 use downbeat_sequencer::{
-    Ack, Idempotency, IdempotencyWindow, Ingress, ManualClock, Sequencer, Settings, Start, SubmitError,
-    Ticket, sequencer,
+    Ack, Idempotency, Ingress, ManualClock, Sequencer, Settings, Start, SubmitError, Ticket, sequencer,
 };
 use downbeat_sim::{Disk, Odds};
 use downbeat_wal::{BackendChoice, Log, Options};
@@ -99,9 +98,7 @@ impl Flood {
             window_events: WINDOW,
             idempotency: Idempotency { keys: 1, age_ns: u64::MAX },
         };
-        let window = IdempotencyWindow::new(settings.idempotency);
-        let start = Start { next_seq: Seq(1), last_timestamp: Timestamp::default(), window };
-        let (ingress, sequencer) = sequencer(&settings, clock.clone(), start);
+        let (ingress, sequencer) = sequencer(&settings, clock.clone(), Start::fresh(&settings));
         Self {
             disk,
             clock,

@@ -63,8 +63,8 @@ pub(crate) fn run(input: &[u8]) {
     let (ingress, sequencer) = sequencer(&settings, clock.clone(), Start::fresh(&settings));
     let mut world = World {
         clock,
+        doors: [sequencer.derived(), ingress],
         sequencer,
-        doors: [ingress.derived(), ingress],
         rings: Default::default(),
         log: Vec::new(),
         times: Vec::new(),

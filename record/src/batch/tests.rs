@@ -272,6 +272,54 @@ fn a_full_batch_is_as_it_was() {
 }
 
 #[test]
+fn an_event_fits_when_it_would_with_every_id_and_not_a_byte_beyond() {
+    let everything = Fields {
+        correlation: Correlation(1),
+        key: Key(2),
+        idempotency_key: IdempotencyKey(3),
+        ..Fields::default()
+    };
+    let room = BLOCK - BATCH_HEADER_LEN - EVENT_OVERHEAD_MAX;
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    assert_eq!(batch.push(&everything, Timestamp(1), &vec![7; room + 1]), Err(BatchFull));
+    assert_eq!(batch.push(&everything, Timestamp(1), &vec![7; room]), Ok(Seq(1)));
+    assert!(batch.used() <= batch.capacity());
+    batch.seal(&stamp());
+    assert_eq!(
+        Batch::read(batch.bytes()).unwrap().records().next().unwrap().payload().bytes(),
+        vec![7; room]
+    );
+
+    // One byte needs as much padding as there can be.
+    let mut batch = Batch::with_capacity(BLOCK, 0);
+    assert_eq!(batch.push(&everything, Timestamp(1), &[7]), Ok(Seq(1)));
+    assert_eq!(batch.used(), BATCH_HEADER_LEN + EVENT_OVERHEAD_MAX);
+    let rest = BLOCK - batch.used() - EVENT_HEADER_LEN - EVENT_OVERHEAD_MAX;
+    assert_eq!(batch.push(&Fields::default(), Timestamp(2), &vec![7; rest]), Ok(Seq(2)));
+    assert_eq!(batch.push(&everything, Timestamp(3), b"1"), Err(BatchFull));
+    assert_eq!(batch.push(&everything, Timestamp(3), b""), Ok(Seq(3)));
+    assert_eq!(batch.push(&Fields::default(), Timestamp(4), b""), Err(BatchFull));
+}
+
+#[test]
+fn a_batch_says_what_it_holds() {
+    let mut batch = Batch::with_capacity(3 * BLOCK, 5);
+    let sizes = |batch: &Batch| (batch.index(), batch.capacity(), batch.used(), batch.padded_len());
+    assert_eq!(sizes(&batch), (5, 3 * BLOCK, BATCH_HEADER_LEN, BLOCK));
+    assert!(batch.is_empty());
+    batch.push(&Fields::default(), Timestamp(10), &[1; BLOCK]).unwrap();
+    batch.push(&Fields::default(), Timestamp(12), b"").unwrap();
+    batch.seal(&stamp());
+    let used = BATCH_HEADER_LEN + BLOCK + 2 * EVENT_HEADER_LEN;
+    assert_eq!(sizes(&batch), (5, 3 * BLOCK, used, 2 * BLOCK));
+    assert_eq!(sizes(&batch.detached()), (u16::MAX, 2 * BLOCK, used, 2 * BLOCK));
+    for batch in [&batch, &batch.detached(), &Batch::read(batch.bytes()).unwrap()] {
+        assert!(!batch.is_empty());
+        assert_eq!((batch.timestamp(), batch.last_timestamp()), (Timestamp(10), Timestamp(12)));
+    }
+}
+
+#[test]
 fn an_event_too_late_for_its_batch_goes_into_the_next() {
     let mut batch = Batch::with_capacity(BLOCK, 0);
     batch.push(&Fields::default(), Timestamp(1), b"first").unwrap();

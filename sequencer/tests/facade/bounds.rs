@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use downbeat_record::{Fields, Seq, Timestamp};
-use downbeat_sequencer::{Ack, Bound, Clock, Group, Settings, Start, Stop, SubmitError, sequencer};
+use downbeat_record::{Fields, Kind, Seq, SourceId, Timestamp};
+use downbeat_sequencer::{
+    Ack, Bound, Clock, Group, ManualClock, Settings, Start, Stop, SubmitError, sequencer,
+};
 
 use super::{cause, contents, small, start, take};
 
@@ -101,13 +103,51 @@ fn what_can_never_fit_is_told_at_once() {
 }
 
 #[test]
+fn what_nobody_could_explain_is_refused_from_outside() {
+    let clock = ManualClock::new(Timestamp(1_000));
+    let start = Start { kinds: Kind(1)..=Kind(3), ..Start::fresh(&small()) };
+    let (ingress, mut sequencer) = sequencer(&small(), clock, start);
+    let good = Fields { kind: Kind(2), source: SourceId(SourceId::OF_STAGES.0 - 1), ..Fields::default() };
+    let of_a_stage = Fields { kind: Kind(3), source: SourceId::OF_STAGES, derived: true, ..good };
+    let refusals = [
+        (Fields { kind: Kind(0), ..good }, "kind 0 has no contract"),
+        (Fields { kind: Kind(4), ..good }, "kind 4 has no contract"),
+        (Fields { source: SourceId::OF_STAGES, ..good }, "source 2147483648 is reserved"),
+        (Fields { source: SourceId(u32::MAX), ..good }, "source 4294967295 is reserved"),
+        (Fields { derived: true, ..good }, "leave `derived` false"),
+    ];
+    for (fields, why) in refusals {
+        let mut group = Group::new();
+        for fields in [good, fields, good] {
+            group.push_bytes(&fields, b"").unwrap();
+        }
+        let errors = [
+            ingress.try_send_bytes(&fields, b"").unwrap_err(),
+            ingress.try_submit_bytes(&fields, b"", Ack::Ordered).map(drop).unwrap_err(),
+            ingress.try_submit_all(&group, Ack::Ordered).map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(why), "{fields:?}: {error}");
+        }
+        group.clear();
+        group.push_bytes(&good, b"").unwrap();
+        drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
+    }
+    for kind in [Kind(1), Kind(3)] {
+        ingress.try_send_bytes(&Fields { kind, ..good }, b"").unwrap();
+    }
+    sequencer.derived().try_send_bytes(&of_a_stage, b"").unwrap();
+    assert_eq!(sequencer.fill(Seq::ZERO), refusals.len() + 2 + 1);
+}
+
+#[test]
 fn the_order_stays_within_the_window_of_the_slowest_cursor() {
     let settings = Settings { window_events: 8, ..small() };
     let (ingress, mut sequencer, _) = start(&settings);
     (0..20).for_each(|_| ingress.try_send_bytes(&fields(), b"").unwrap());
     assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (6, Stop::Window), "two are for the flow");
     assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (0, Stop::Window));
-    (0..5).for_each(|_| ingress.derived().try_send_bytes(&fields(), b"").unwrap());
+    (0..5).for_each(|_| sequencer.derived().try_send_bytes(&fields(), b"").unwrap());
     assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (2, Stop::Window), "and they use them");
     assert_eq!(sequencer.fill(Seq(4)), 3, "derived ones go up to seq 12, others to seq 10");
     assert_eq!(sequencer.next_seq(), Seq(12));
@@ -127,7 +167,7 @@ fn a_batch_is_used_again_only_when_its_last_reader_is_gone() {
         held.push(take(&mut sequencer));
     }
     assert_eq!((round(&mut sequencer), sequencer.stopped()), (0, Stop::Batches), "one is for the flow");
-    ingress.derived().try_send_bytes(&fields(), b"derived").unwrap();
+    sequencer.derived().try_send_bytes(&fields(), b"derived").unwrap();
     assert_eq!(sequencer.fill(Seq(3)), 2, "it is open for derived events, and then others may come along");
     held.push(take(&mut sequencer));
     assert_eq!((round(&mut sequencer), sequencer.stopped()), (0, Stop::Batches));

@@ -12,7 +12,7 @@ use super::{cause, contents, small, start, take};
 #[test]
 fn closing_refuses_what_comes_later_and_drains_what_came_before() {
     let (ingress, mut sequencer, _) = start(&small());
-    let derived = ingress.derived();
+    let derived = sequencer.derived();
     let ticket = ingress.try_submit_bytes(&Fields::default(), b"last", Ack::Durable).unwrap();
     ingress.close();
     let error = ingress.clone().try_send_bytes(&Fields::default(), b"late").unwrap_err();

@@ -49,7 +49,7 @@ proptest! {
     ) {
         let settings = Settings { tickets: 1_000, window_events: 24, ..small() };
         let (ingress, mut sequencer, clock) = start(&settings);
-        let doors = [ingress.derived(), ingress.clone()];
+        let doors = [sequencer.derived(), ingress.clone()];
         let mut rings = [VecDeque::new(), VecDeque::new()];
         let mut log: Vec<(Seq, Vec<u8>)> = Vec::new();
         let mut closed: VecDeque<Arc<Batch>> = VecDeque::new();
