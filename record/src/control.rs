@@ -135,6 +135,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_digest_binds_bytes_and_seed_and_sums_forget_the_order() {
+        let [a, b, c] = [Digest::of(1, b"a"), Digest::of(1, b"b"), Digest::of(2, b"a")];
+        assert!(a != b && a != c && b != c && a != Digest::default());
+        assert_eq!(a.plus(b).plus(c), c.plus(a).plus(b));
+        assert_eq!(a.plus(b).minus(a), b);
+        assert_eq!(Digest(u128::MAX).plus(Digest(2)), Digest(1));
+        assert_eq!(Digest(1).minus(Digest(2)), Digest(u128::MAX));
+    }
+
+    #[test]
+    fn a_checkpoint_comes_back_from_its_body() {
+        let stage = StageDigest { stage: "totals".into(), outputs: Digest(7), state: Digest(8) };
+        let leaf = LeafProgress { leaf: "out".into(), delivered: Seq(6) };
+        let checkpoint =
+            Checkpoint { seq: Seq(9), flow: "f".into(), stages: vec![stage], leaves: vec![leaf] };
+        assert_eq!(Checkpoint::from_json(&checkpoint.to_json()).unwrap(), checkpoint);
+    }
+
+    #[test]
     fn a_digest_is_32_hexadecimal_digits_and_nothing_else() {
         let digest = Digest(0xabc);
         let text = serde_json::to_string(&digest).unwrap();

@@ -386,6 +386,7 @@ mod tests {
         let header = BatchHeader::parse(&sealed()).unwrap();
         assert_eq!((header.kind(), header.count(), header.body_len()), (BatchKind::Data, 3, 48));
         assert_eq!((header.first_seq(), header.last_seq()), (Seq(0x1112), Seq(0x1114)));
+        assert_eq!(header.next_seq(), Seq(0x1115));
         assert_eq!((header.batch_no(), header.durable()), (BatchNo(0x3132), BatchNo(0x0102)));
         assert_eq!((header.epoch(), header.salt()), (Epoch(0x2122), 0x5152_5354));
         assert_eq!((header.timestamp(), header.clock_error_ns()), (Timestamp(0x4142), 0x7172_7374));
@@ -423,6 +424,19 @@ mod tests {
         for unknown in [6, 7, 104, 107, 108, 127] {
             assert_eq!(forged(unknown, &[1]).err(), Some(BatchError::UnknownFeature), "byte {unknown}");
         }
+        // Another magic may be anything; under a true checksum the rest is the word of a later format.
+        let is_newer = |at, value: &[u8]| forged(at, value).is_err_and(|error| error.is_newer());
+        assert!(!is_newer(0, b"DBB2"));
+        assert!([4, 5, 6].into_iter().all(|at| is_newer(at, &[9])));
+    }
+
+    #[test]
+    fn a_batch_is_as_long_as_a_setting_may_make_it_and_not_longer() {
+        let body_len = |len: usize| forged(36, &(len as u32).to_le_bytes());
+        let longest = BATCH_BYTES_MAX - BATCH_HEADER_LEN;
+        assert_eq!(body_len(longest).unwrap().padded_len(), BATCH_BYTES_MAX);
+        assert!(matches!(body_len(longest + 1), Err(BatchError::Lengths { .. })));
+        assert!(matches!(body_len(longest + 5 * BLOCK), Err(BatchError::Lengths { .. })));
     }
 
     #[test]

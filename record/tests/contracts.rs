@@ -178,6 +178,7 @@ fn kinds_are_dense_and_keep_the_order_of_first_use() {
     let mut table = ContractTable::new();
     assert!(table.is_empty());
     assert_eq!(table.register(Contract::of::<first::LoanRequested>()), Ok(Kind(1)));
+    assert!(!table.is_empty());
     assert_eq!(table.register(Contract::of::<Second>()), Ok(Kind(2)));
     assert_eq!(table.register(Contract::of::<first::LoanRequested>()), Ok(Kind(1)));
     assert_eq!(table.kind_of("a.Second", 2), Some(Kind(2)));
@@ -225,6 +226,11 @@ fn a_later_table_continues_an_earlier_one_or_is_refused() {
     let mut other = ContractTable::new();
     other.register(Contract::of::<Second>()).unwrap();
     assert!(matches!(other.continues(&earlier), Err(ContractError::Renumbered { kind: Kind(1), .. })));
+
+    let mut next_version = ContractTable::new();
+    let contract = Contract { version: 2, ..Contract::of::<first::LoanRequested>() };
+    next_version.register(contract).unwrap();
+    assert!(matches!(next_version.continues(&earlier), Err(ContractError::Renumbered { kind: Kind(1), .. })));
 
     let mut changed = ContractTable::new();
     changed.register(Contract::of::<swapped::LoanRequested>()).unwrap();

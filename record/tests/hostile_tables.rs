@@ -1,7 +1,7 @@
 //! Contract tables that nobody of ours wrote: an error each, whatever stands in them.
 #![allow(missing_docs)]
 
-use downbeat_record::contract::NAME_LEN_MAX;
+use downbeat_record::contract::{NAME_LEN_MAX, TABLE_LEN_MAX};
 use downbeat_record::shape::{Field, Members, NESTING_MAX, PARTS_MAX, Scalar, ShapeFault, StructShape};
 use downbeat_record::{Contract, ContractError, ContractTable, Shape};
 use proptest::prelude::*;
@@ -64,6 +64,18 @@ fn a_message_is_one_short_line_whatever_the_keys_are_called() {
     let text = format!(r#"[{{"{key}":1}}]"#);
     let message = ContractTable::from_json(text.as_bytes()).unwrap_err().to_string();
     assert!(message.contains(r"a\n\u{1b}[2J") && message.len() < 1_000, "{message:?}");
+}
+
+#[test]
+fn a_table_is_as_long_as_is_allowed_and_not_a_byte_longer() {
+    let mut text = b"[]".to_vec();
+    text.resize(TABLE_LEN_MAX, b' ');
+    assert_eq!(ContractTable::from_json(&text), Ok(ContractTable::new()));
+    for longer in [TABLE_LEN_MAX + 1, TABLE_LEN_MAX + 4096] {
+        text.resize(longer, b' ');
+        let refused = ContractTable::from_json(&text).unwrap_err().to_string();
+        assert!(refused.contains(&format!("{longer} bytes are more than {TABLE_LEN_MAX}")), "{refused}");
+    }
 }
 
 #[test]
