@@ -6,10 +6,11 @@
 //!
 //! Two stages take the same events, each on a thread of its own. One notes how long ago the event got its place in the
 //! order; the other one waits for 50 µs at each event, or not at all. Both are measured in turn: at a rate that the slow
-//! one can follow, and at one that it cannot, where the window stops the order until it has.
+//! one can follow, and at one that it cannot, where the window stops the order until it has. There the events come in at the
+//! pace of the slow one, so the other one is measured at that pace as well.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use downbeat_benches::Run;
 use downbeat_benches::cells::rig::Rig;
@@ -30,24 +31,34 @@ fn main() {
     if !run.shows() {
         return;
     }
-    for (name, per_second) in [("a rate that can be followed", 4_000), ("one that cannot", 40_000)] {
+    for (name, per_second, same_pace) in [
+        ("a rate that can be followed", 4_000, false),
+        ("one that cannot", 40_000, false),
+        ("one that cannot, and its pace without it", 40_000, true),
+    ] {
         run.say(format_args!(
             "\n## {name}: {per_second} events/s, from the place in the order to applied beside\n"
         ));
-        at(&run, per_second);
+        at(&run, per_second, same_pace);
     }
 }
 
-fn at(run: &Run, per_second: u64) {
+/// Both in turn; with `same_pace` the one that is not slow gets as many events a second as the slow one takes.
+fn at(run: &Run, per_second: u64, same_pace: bool) {
     let events = run.pick(200, 4_000, 20_000);
     let (mut beside, mut resident) = (Beside::default(), [0, 0]);
     for round in 0..run.rounds() {
         run.await_quiet(0.05);
-        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        let order = if round % 2 == 0 && !same_pace { [0, 1] } else { [1, 0] };
         let mut seen = [Latencies::default(), Latencies::default()];
+        let mut pace = per_second;
         for which in order {
             let pause = [Duration::ZERO, SLOW][which];
-            let (times, bytes) = one(run, pause, per_second, events);
+            let (times, bytes, taken) = one(run, pause, pace, events);
+            if same_pace && which == 1 {
+                run.say(format_args!("the slow one takes {taken} events/s"));
+                pace = taken;
+            }
             seen[which] = times;
             resident[which] = bytes.max(resident[which]);
         }
@@ -59,8 +70,8 @@ fn at(run: &Run, per_second: u64) {
     run.say(format_args!("memory, the most of a round: {:.1} MiB, and {:.1} MiB without", mib[1], mib[0]));
 }
 
-/// How long events took to the stage beside, and the memory at the end.
-fn one(run: &Run, pause: Duration, per_second: u64, events: u64) -> (Latencies, u64) {
+/// How long events took to the stage beside, the memory at the end, and how many events came through in a second.
+fn one(run: &Run, pause: Duration, per_second: u64, events: u64) -> (Latencies, u64, u64) {
     let seen = Arc::new(Mutex::new(Latencies::default()));
     let noted = Arc::clone(&seen);
     let flow = move || {
@@ -78,11 +89,13 @@ fn one(run: &Run, pause: Duration, per_second: u64, events: u64) -> (Latencies, 
         options
     });
     let rig = rig.expect("a new log opens");
+    let begun = Instant::now();
     rig.at_rate(per_second, events).expect("the engine is open");
+    let taken = (events as f64 / begun.elapsed().as_secs_f64()) as u64;
     let times = std::mem::take(&mut *seen.lock().unwrap_or_else(PoisonError::into_inner));
     let resident = Process::look().resident_bytes;
     rig.close().expect("everything goes through, and the replay has the digests of the live run");
-    (times, resident)
+    (times, resident, taken.max(1))
 }
 
 /// Waits, as something does that asks another machine.

@@ -56,7 +56,9 @@ impl AlignedBuf {
 /// True when every byte is zero, as in a block that nothing has been written to.
 pub fn is_zero(bytes: &[u8]) -> bool {
     const ZEROS: [u8; BLOCK] = [0; BLOCK];
-    bytes.chunks(BLOCK).all(|block| block == &ZEROS[..block.len()])
+    // Mostly there is something, and it begins at once.
+    bytes.first().is_none_or(|byte| *byte == 0)
+        && bytes.chunks(BLOCK).all(|block| block == &ZEROS[..block.len()])
 }
 
 /// Whole blocks, at least one.

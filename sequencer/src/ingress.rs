@@ -43,8 +43,26 @@ pub(crate) struct Shared {
     batch_room: usize,
     /// Events that a group may have.
     group_max: usize,
-    /// Kinds that may come from outside.
-    kinds: RangeInclusive<Kind>,
+    kinds: Known,
+}
+
+/// Kinds that may come from outside, so that one comparison tells.
+#[derive(Clone, Copy)]
+struct Known {
+    first: u16,
+    count: u32,
+}
+
+impl Known {
+    fn of(kinds: &RangeInclusive<Kind>) -> Self {
+        let (first, last) = (kinds.start().0, kinds.end().0);
+        Self { first, count: (u32::from(last) + 1).saturating_sub(first.into()) }
+    }
+
+    #[inline]
+    fn has(self, kind: Kind) -> bool {
+        u32::from(kind.0.wrapping_sub(self.first)) < self.count
+    }
 }
 
 /// What the fields of one event, or of several, say about where they come from.
@@ -91,7 +109,7 @@ impl Shared {
             room: event_listener::Event::new(),
             batch_room: settings.batch_bytes - BATCH_HEADER_LEN,
             group_max,
-            kinds,
+            kinds: Known::of(&kinds),
         };
         (Arc::new(shared), [derived_drain, outside_drain])
     }
@@ -390,23 +408,26 @@ impl Ingress {
     /// have no contract.
     #[inline]
     fn believe(&self, claim: Claim) -> Result<(), SubmitError> {
-        let kinds = &self.handle.shared().kinds;
-        let known = kinds.contains(&claim.lowest) && kinds.contains(&claim.highest);
-        let outside = !claim.derived && !claim.source.is_of_a_stage();
-        if (known && outside) || self.handle.lane == Lane::Derived {
+        let kinds = self.handle.shared().kinds;
+        let known = kinds.has(claim.lowest) && kinds.has(claim.highest);
+        if known && !claim.derived && !claim.source.is_of_a_stage() {
             return Ok(());
         }
-        Err(self.unexplained(claim))
+        self.believe_a_stage(claim)
     }
 
-    #[cold]
-    fn unexplained(&self, claim: Claim) -> SubmitError {
-        let unknown = |kind: &Kind| !self.handle.shared().kinds.contains(kind);
-        match [claim.lowest, claim.highest].into_iter().find(unknown) {
+    /// Out of the way of what comes from outside.
+    #[inline(never)]
+    fn believe_a_stage(&self, claim: Claim) -> Result<(), SubmitError> {
+        if self.handle.lane == Lane::Derived {
+            return Ok(());
+        }
+        let kinds = self.handle.shared().kinds;
+        Err(match [claim.lowest, claim.highest].into_iter().find(|kind| !kinds.has(*kind)) {
             Some(kind) => SubmitError::UnknownKind { kind },
             None if claim.derived => SubmitError::Derived,
             None => SubmitError::SourceOfAStage { source_id: claim.source },
-        }
+        })
     }
 
     #[cold]
