@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use downbeat_record::{Batch, BatchKind, BatchNo, Epoch, LogId, Root, SegmentId, Seq, Shown};
+use downbeat_record::{BLOCK, Batch, BatchKind, BatchNo, Epoch, LogId, Root, SegmentId, Seq, Shown};
 
 use crate::error::{Damage, ScanError};
 use crate::manifest::Manifest;
@@ -315,6 +315,10 @@ impl Reader {
                         open.scan.window.forget();
                         continue;
                     }
+                    if self.is_made_anew()? {
+                        (self.scan, self.scout, fresh) = (None, None, false);
+                        continue;
+                    }
                     if self.enter(SegmentId(self.segment.0 + 1))? {
                         fresh = false;
                         continue;
@@ -425,6 +429,13 @@ impl Reader {
         self.segment = id;
         self.scan = Some(Open { scan, path: path.into(), limit });
         Ok(true)
+    }
+
+    /// True when a later writer kept nothing of this segment and began it once more.
+    fn is_made_anew(&self) -> Result<bool, ReadError> {
+        let open = self.scan.as_ref().filter(|open| open.scan.offset == BLOCK as u64);
+        let Some(open) = open else { return Ok(false) };
+        Ok(self.header(self.segment)?.is_some_and(|header| header != open.scan.header))
     }
 
     /// Where a later writer went on, if one did: what stands in this segment from there on was cut.

@@ -293,3 +293,39 @@ fn a_reader_at_the_end_of_a_killed_writer_is_not_given_what_lands_there_when_ano
         .collect();
     assert_eq!(events, [300; 4]);
 }
+
+/// Known for long before it was mended: the reader waited in the file of the killed writer, and in the end called it
+/// damaged.
+#[test]
+fn a_reader_in_a_segment_that_a_later_writer_begins_once_more_goes_on_there() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let second = names::segment(SegmentId(2));
+    let (mut killed, _, _) = open(&options).unwrap();
+    let mut last = Seq(0);
+    while memory.bytes(&second).is_none_or(|bytes| bytes[..BLOCK].iter().all(|byte| *byte == 0)) {
+        last = append(&mut killed, 1, 10_000);
+        killed.drain().unwrap();
+    }
+    drop(killed);
+    memory.tamper(&second, |bytes| bytes[BLOCK..].fill(0));
+    let kept: Vec<_> = (1..last.0).collect();
+
+    let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
+    let mut seen = seqs(&mut reader);
+    let (mut log, _, recovered) = open(&options).unwrap();
+    assert_eq!(recovered.events.len(), kept.len());
+    seen.extend(seqs(&mut reader));
+    assert_eq!(seen, kept);
+    let mut expected = kept;
+    for _ in 0..3 {
+        expected.push(append(&mut log, 1, 100).0);
+        log.drain().unwrap();
+        log.heartbeat(Timestamp(1 << 40)).unwrap();
+        log.drain().unwrap();
+        seen.extend(seqs(&mut reader));
+        assert_eq!(seen, expected);
+    }
+    log.close(Timestamp(1 << 41)).unwrap();
+    assert_eq!(seqs(&mut reader), Vec::<u64>::new());
+}
