@@ -53,6 +53,7 @@ fn a_failed_log_answers_everyone_with_its_cause() {
         assert!(error.to_string().contains("fdatasync"), "{error}");
     }
     assert_eq!((sequencer.fill(Seq::ZERO), sequencer.next_seq()), (0, Seq(3)));
+    assert_eq!(sequencer.stats().poisoned, 2, "one that was owed, one in the ring");
 }
 
 #[test]

@@ -1,5 +1,11 @@
 //! A receipt says what is true, and not before it is true.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
 use downbeat_record::{Event, Fields, Seq};
 use downbeat_sequencer::{Ack, SubmitError, Ticket};
 
@@ -68,7 +74,34 @@ fn a_dropped_ticket_changes_nothing_for_its_event_and_gives_its_slot_back() {
         drop(take(&mut sequencer));
         sequencer.durable(Seq((round + 1) * small().tickets as u64));
     }
-    assert_eq!(sequencer.stats().events, 10 * small().tickets as u64);
+    let stats = sequencer.stats();
+    assert_eq!((stats.events, stats.batches), (10 * small().tickets as u64, 10));
+    assert_eq!(stats.bytes, 5 * stats.events);
+}
+
+#[test]
+fn who_waits_for_a_ticket_is_woken_when_dropped_ones_have_become_durable() {
+    struct Woken(AtomicBool);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (ingress, mut sequencer, _) = start(&small());
+    for _ in 0..small().tickets {
+        drop(ingress.try_submit_bytes(&Fields::default(), b"", Ack::Durable).unwrap());
+    }
+    sequencer.fill(Seq::ZERO);
+    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let waker = Waker::from(woken.clone());
+    let mut context = Context::from_waker(&waker);
+    let (fields, event) = (Fields::default(), paid());
+    let mut submit = pin!(ingress.submit(&fields, &event, Ack::Durable));
+    assert!(submit.as_mut().poll(&mut context).is_pending());
+    assert!(!woken.0.load(Ordering::Relaxed));
+    sequencer.durable(Seq(small().tickets as u64));
+    assert!(woken.0.load(Ordering::Relaxed), "there are tickets again");
+    assert!(matches!(submit.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
 }
 
 #[test]
