@@ -285,16 +285,6 @@ impl Sequencer {
         self.order.next_seq()
     }
 
-    /// The time of the last event.
-    pub fn last_timestamp(&self) -> Timestamp {
-        self.order.last_timestamp()
-    }
-
-    /// The ordering state, for looking at it.
-    pub fn order(&self) -> &Order {
-        &self.order
-    }
-
     /// What was done so far.
     pub fn stats(&self) -> Stats {
         self.stats

@@ -141,6 +141,25 @@ fn what_nobody_could_explain_is_refused_from_outside() {
 }
 
 #[test]
+fn how_full_a_ring_was_is_noted_and_whether_anything_is_in_it() {
+    let settings = Settings { window_events: 8, ..small() };
+    let (ingress, mut sequencer, _) = start(&settings);
+    assert!(!sequencer.has_input());
+    (0..6).for_each(|_| ingress.try_send_bytes(&fields(), &[0; 100]).unwrap());
+    assert!(sequencer.has_input());
+    let six = ingress.fill().used;
+    assert_eq!((sequencer.fill(Seq::ZERO), sequencer.stopped()), (6, Stop::Empty));
+    assert_eq!((sequencer.stats().fill_max, ingress.fill().used), (six, 0));
+    assert!(!sequencer.has_input());
+    (0..12).for_each(|_| ingress.try_send_bytes(&fields(), &[0; 100]).unwrap());
+    assert_eq!((sequencer.fill(Seq(2)), sequencer.stopped()), (2, Stop::Window));
+    assert!(sequencer.has_input());
+    assert_eq!(sequencer.stats().fill_max, 2 * six, "also when it is not emptied");
+    sequencer.fill(Seq(8));
+    assert_eq!(sequencer.stats().fill_max, 2 * six);
+}
+
+#[test]
 fn the_order_stays_within_the_window_of_the_slowest_cursor() {
     let settings = Settings { window_events: 8, ..small() };
     let (ingress, mut sequencer, _) = start(&settings);
