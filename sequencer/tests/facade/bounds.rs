@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use downbeat_record::{Fields, Kind, Seq, SourceId, Timestamp};
+use downbeat_record::{Batch, Fields, Kind, Seq, SourceId, Timestamp};
 use downbeat_sequencer::{
     Ack, Bound, Clock, Group, ManualClock, Settings, Start, Stop, SubmitError, sequencer,
 };
@@ -138,6 +138,22 @@ fn what_nobody_could_explain_is_refused_from_outside() {
     }
     sequencer.derived().try_send_bytes(&of_a_stage, b"").unwrap();
     assert_eq!(sequencer.fill(Seq::ZERO), refusals.len() + 2 + 1);
+}
+
+#[test]
+fn a_batch_that_is_held_for_long_is_passed_over() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let mut held = Vec::<Arc<Batch>>::new();
+    for round in 0..12 {
+        ingress.try_send_bytes(&fields(), b"event").unwrap();
+        assert_eq!(sequencer.fill(Seq(round)), 1, "{:?}", sequencer.stopped());
+        let batch = take(&mut sequencer);
+        assert!(held.iter().all(|one| one.index() != batch.index()));
+        if round % 5 == 0 && held.len() < 2 {
+            held.push(batch);
+        }
+    }
+    assert_eq!(held.len(), 2);
 }
 
 #[test]
