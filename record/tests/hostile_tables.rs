@@ -67,6 +67,7 @@ fn a_message_is_one_short_line_whatever_the_keys_are_called() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of bytes")]
 fn a_table_is_as_long_as_is_allowed_and_not_a_byte_longer() {
     let mut text = b"[]".to_vec();
     text.resize(TABLE_LEN_MAX, b' ');

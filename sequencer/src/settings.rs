@@ -82,3 +82,52 @@ impl Start {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_out_of_range_is_moved_into_it_and_the_rest_is_not() {
+        let least = Settings {
+            ring_bytes: 0,
+            derived_ring_bytes: 1,
+            tickets: 0,
+            batch_bytes: 0,
+            batches: 0,
+            window_events: 0,
+            ..Settings::default()
+        };
+        let expected = Settings {
+            ring_bytes: 1024,
+            derived_ring_bytes: 1024,
+            tickets: 1,
+            batch_bytes: 4096,
+            batches: 2,
+            window_events: 4,
+            ..least.clone()
+        };
+        assert_eq!(least.in_range(), expected);
+        let most = Settings {
+            ring_bytes: usize::MAX,
+            derived_ring_bytes: usize::MAX,
+            tickets: usize::MAX,
+            batch_bytes: usize::MAX,
+            batches: usize::MAX,
+            window_events: u64::MAX,
+            ..Settings::default()
+        };
+        let expected = Settings {
+            ring_bytes: 2_147_483_648,
+            derived_ring_bytes: 2_147_483_648,
+            tickets: 16_777_215,
+            batch_bytes: BATCH_BYTES_MAX,
+            batches: 32_768,
+            ..most.clone()
+        };
+        assert_eq!(most.in_range(), expected);
+        assert_eq!(Settings::default().in_range(), Settings::default());
+        let odd = Settings { ring_bytes: 5_000, ..Settings::default() };
+        assert_eq!(odd.in_range().ring_bytes, 8_192);
+    }
+}

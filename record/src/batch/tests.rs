@@ -302,6 +302,23 @@ fn an_event_fits_when_it_would_with_every_id_and_not_a_byte_beyond() {
 }
 
 #[test]
+fn a_walk_goes_on_where_an_earlier_one_stopped() {
+    let events: Vec<Pushed> = (0..5).map(|index| (Fields::default(), 1, vec![index; 20])).collect();
+    let batch = sealed(&events);
+    let mut walk = batch.records();
+    for index in 0..5 {
+        let place = walk.place();
+        assert_eq!((place.next_seq(), place.is_end()), (Seq(1_000 + index), false));
+        assert_eq!(walk.size_hint(), (0, Some(5 - index as usize)));
+        let seqs: Vec<Seq> = batch.resume(place).map(|record| record.seq).collect();
+        assert_eq!(seqs, (1_000 + index..1_005).map(Seq).collect::<Vec<_>>());
+        assert_eq!(walk.next().unwrap().payload().bytes(), [index as u8; 20]);
+    }
+    assert_eq!((walk.place().next_seq(), walk.place().is_end()), (Seq(1_005), true));
+    assert!(walk.next().is_none() && batch.resume(walk.place()).next().is_none());
+}
+
+#[test]
 fn a_batch_says_what_it_holds() {
     let mut batch = Batch::with_capacity(3 * BLOCK, 5);
     let sizes = |batch: &Batch| (batch.index(), batch.capacity(), batch.used(), batch.padded_len());

@@ -57,6 +57,33 @@ fn a_failed_log_answers_everyone_with_its_cause() {
 }
 
 #[test]
+fn only_one_that_owes_nothing_and_takes_nothing_ends_without_a_word() {
+    let fields = Fields::default();
+    let open = start(&small());
+    drop(open.1);
+    let error = open.0.try_send_bytes(&fields, b"").unwrap_err();
+    assert!(matches!(error, SubmitError::Poisoned { .. }), "it was not closed: {error}");
+
+    for filled in [false, true] {
+        let (ingress, mut sequencer, _) = start(&small());
+        let ticket = ingress.try_submit_bytes(&fields, b"event", Ack::Durable).unwrap();
+        ingress.close();
+        sequencer.derived().close();
+        if filled {
+            sequencer.fill(Seq::ZERO);
+            take(&mut sequencer);
+        }
+        assert_eq!((sequencer.is_closed(), sequencer.is_idle()), (true, filled));
+        drop(sequencer);
+        let error = ticket.wait().unwrap_err();
+        assert!(
+            matches!(error, SubmitError::Poisoned { .. }),
+            "its event may or may not be durable: {error}"
+        );
+    }
+}
+
+#[test]
 fn nobody_waits_for_a_sequencer_that_is_gone() {
     let (ingress, mut sequencer, _) = start(&small());
     let submit = || ingress.try_submit_bytes(&Fields::default(), b"event", Ack::Durable).unwrap();
