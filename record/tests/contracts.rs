@@ -164,6 +164,8 @@ fn a_difference_of_padding_alone_is_found() {
     };
     let diff = diff(&shape(1), &shape(2));
     assert_eq!(diff.changes[0].what, Changed::Layout);
+    let verdicts = [Verdict::Identical, Verdict::Additive, Verdict::Breaking].map(|one| one.to_string());
+    assert_eq!(verdicts, ["identical", "additive", "breaking"]);
     assert_eq!(diff.to_string(), "the type itself has another size or alignment");
 }
 

@@ -302,6 +302,26 @@ fn an_event_fits_when_it_would_with_every_id_and_not_a_byte_beyond() {
 }
 
 #[test]
+fn what_was_read_in_place_says_the_same_as_its_copies() {
+    let events: Vec<Pushed> = (0..3).map(|index| (Fields::default(), 1, vec![index; 5_000])).collect();
+    let batch = sealed(&events);
+    let whole = WholeBatch::check(batch.bytes()).unwrap();
+    assert_eq!((whole.next_seq(), whole.padded_len()), (Seq(1_003), batch.bytes().len()));
+    assert_eq!((whole.body(), whole.root()), (batch.body(), batch.root()));
+    assert!(whole.body().len() > 15_000 && whole.root() != Root::default());
+    let mut into = Batch::with_capacity(BATCH_BYTES, 4);
+    into.push(&Fields::default(), Timestamp(1), b"gone then").unwrap();
+    whole.copy_to(&mut into);
+    for copy in [&whole.to_batch(), &into] {
+        assert_eq!((copy.index(), copy.used(), copy.count()), (u16::MAX, batch.used(), 3));
+        assert_eq!((copy.first_seq(), copy.next_seq()), (Seq(1_000), Seq(1_003)));
+        assert_eq!((copy.timestamp(), copy.last_timestamp()), (batch.timestamp(), batch.last_timestamp()));
+        assert_eq!((copy.bytes(), copy.root()), (batch.bytes(), batch.root()));
+        assert!(copy.records().zip(batch.records()).all(|(a, b)| a.payload() == b.payload()));
+    }
+}
+
+#[test]
 fn a_walk_goes_on_where_an_earlier_one_stopped() {
     let events: Vec<Pushed> = (0..5).map(|index| (Fields::default(), 1, vec![index; 20])).collect();
     let batch = sealed(&events);
