@@ -413,12 +413,12 @@ impl Ingress {
         if known && !claim.derived && !claim.source.is_of_a_stage() {
             return Ok(());
         }
-        self.believe_a_stage(claim)
+        self.believe_stages_only(claim)
     }
 
     /// Out of the way of what comes from outside.
     #[inline(never)]
-    fn believe_a_stage(&self, claim: Claim) -> Result<(), SubmitError> {
+    fn believe_stages_only(&self, claim: Claim) -> Result<(), SubmitError> {
         if self.handle.lane == Lane::Derived {
             return Ok(());
         }
