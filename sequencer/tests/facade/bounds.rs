@@ -1,13 +1,16 @@
 //! Everything is bounded, every bound has an answer, and none of them can stop the flow.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 
 use downbeat_record::{Batch, Fields, Kind, Seq, SourceId, Timestamp};
 use downbeat_sequencer::{
     Ack, Bound, Clock, Group, ManualClock, Settings, Start, Stop, SubmitError, sequencer,
 };
 
-use super::{cause, contents, small, start, take};
+use super::{Woken, cause, contents, small, start, take};
 
 fn fields() -> Fields {
     Fields::default()
@@ -154,6 +157,27 @@ fn a_batch_that_is_held_for_long_is_passed_over() {
         }
     }
     assert_eq!(held.len(), 2);
+}
+
+#[test]
+fn who_waits_for_room_is_woken_when_half_of_the_ring_is_free_and_not_before() {
+    let settings = Settings { window_events: 8, ..small() };
+    let (ingress, mut sequencer, _) = start(&settings);
+    while ingress.try_send_bytes(&fields(), &[0; 100]).is_ok() {}
+    let woken = Woken::not_yet();
+    let waker = Waker::from(woken.clone());
+    let mut room = pin!(ingress.room());
+    assert!(room.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    let mut steps = 0;
+    while !woken.is() {
+        let slowest = Seq(sequencer.next_seq().0 - 1);
+        assert!(sequencer.fill(slowest) > 0 && sequencer.stopped() == Stop::Window);
+        drop(take(&mut sequencer));
+        let fill = ingress.fill();
+        assert_eq!(woken.is(), fill.used <= fill.capacity / 2, "{fill} bytes are taken");
+        steps += 1;
+    }
+    assert!(steps > 2);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod receipts;
 mod stress;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Wake;
 
 use downbeat_record::{Batch, Fields, IdempotencyKey, Seq, Timestamp};
 use downbeat_sequencer::{Cause, Idempotency, Ingress, ManualClock, Sequencer, Settings, Start, sequencer};
@@ -48,4 +50,23 @@ fn take(sequencer: &mut Sequencer) -> Arc<Batch> {
 /// Payloads and seqs of a batch.
 fn contents(batch: &Batch) -> Vec<(Seq, Vec<u8>)> {
     batch.records().map(|record| (record.seq, record.payload().bytes().to_vec())).collect()
+}
+
+/// A task that is only watched.
+struct Woken(AtomicBool);
+
+impl Woken {
+    fn not_yet() -> Arc<Self> {
+        Arc::new(Self(AtomicBool::new(false)))
+    }
+
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -2,14 +2,12 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use downbeat_record::{Event, Fields, Seq};
 use downbeat_sequencer::{Ack, SubmitError, Ticket};
 
-use super::{keyed, small, start, take};
+use super::{Woken, keyed, small, start, take};
 
 fn done(tickets: &[Ticket]) -> Vec<bool> {
     tickets.iter().map(Ticket::is_done).collect()
@@ -81,26 +79,20 @@ fn a_dropped_ticket_changes_nothing_for_its_event_and_gives_its_slot_back() {
 
 #[test]
 fn who_waits_for_a_ticket_is_woken_when_dropped_ones_have_become_durable() {
-    struct Woken(AtomicBool);
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.store(true, Ordering::Relaxed);
-        }
-    }
     let (ingress, mut sequencer, _) = start(&small());
     for _ in 0..small().tickets {
         drop(ingress.try_submit_bytes(&Fields::default(), b"", Ack::Durable).unwrap());
     }
     sequencer.fill(Seq::ZERO);
-    let woken = Arc::new(Woken(AtomicBool::new(false)));
+    let woken = Woken::not_yet();
     let waker = Waker::from(woken.clone());
     let mut context = Context::from_waker(&waker);
     let (fields, event) = (Fields::default(), paid());
     let mut submit = pin!(ingress.submit(&fields, &event, Ack::Durable));
     assert!(submit.as_mut().poll(&mut context).is_pending());
-    assert!(!woken.0.load(Ordering::Relaxed));
+    assert!(!woken.is());
     sequencer.durable(Seq(small().tickets as u64));
-    assert!(woken.0.load(Ordering::Relaxed), "there are tickets again");
+    assert!(woken.is(), "there are tickets again");
     assert!(matches!(submit.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
 }
 
