@@ -1,7 +1,7 @@
 //! Contracts: the log's table, and what happens when a type changes under its version.
 #![allow(missing_docs, dead_code)]
 
-use downbeat_record::contract::{Changed, Verdict, diff};
+use downbeat_record::contract::{Change, Changed, Verdict, diff};
 use downbeat_record::shape::{Field, Members, Scalar, StructShape};
 use downbeat_record::{Contract, ContractError, ContractTable, Event, Kind, Shape, Shaped, rkyv};
 
@@ -108,6 +108,22 @@ mod renamed {
         term: u16,
         months: u16,
     }
+}
+
+#[test]
+fn an_array_of_another_length_is_another_type_and_one_of_other_elements_is_named_inside() {
+    let only = |old: Shape, new: Shape| {
+        let diff = diff(&old, &new);
+        assert_eq!((diff.changes.len(), diff.verdict()), (1, Verdict::Breaking));
+        let Change { path, what } = &diff.changes[0];
+        match what {
+            Changed::Type { from, to } => format!("{path}: {from} to {to}"),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(only(<[u8; 3]>::shape(), <[u8; 4]>::shape()), ": [u8; 3] to [u8; 4]");
+    assert_eq!(only(<[u8; 3]>::shape(), <[i8; 3]>::shape()), "[]: u8 to i8");
+    assert_eq!(only(Vec::<[u8; 3]>::shape(), Vec::<[u8; 2]>::shape()), "[]: [u8; 3] to [u8; 2]");
 }
 
 #[test]
