@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use downbeat_record::{Event, Fields, Seq};
 use downbeat_sequencer::{Ack, SubmitError, Ticket};
 
-use super::{Woken, keyed, small, start, take};
+use super::{Woken, cause, keyed, small, start, take};
 
 fn done(tickets: &[Ticket]) -> Vec<bool> {
     tickets.iter().map(Ticket::is_done).collect()
@@ -94,6 +94,22 @@ fn who_waits_for_a_ticket_is_woken_when_dropped_ones_have_become_durable() {
     sequencer.durable(Seq(small().tickets as u64));
     assert!(woken.is(), "there are tickets again");
     assert!(matches!(submit.as_mut().poll(&mut context), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_door_says_whether_the_log_takes_events() {
+    let (ingress, mut sequencer, _) = start(&small());
+    ingress.check().unwrap();
+    sequencer.refuse(Some(cause("no space left")));
+    assert!(matches!(ingress.check(), Err(SubmitError::Full { .. })));
+    sequencer.refuse(None);
+    ingress.check().unwrap();
+    ingress.send_blocking(&Fields::default(), &paid()).unwrap();
+    assert_eq!(sequencer.fill(Seq::ZERO), 1);
+    sequencer.fail(cause("gone"));
+    assert!(matches!(ingress.check(), Err(SubmitError::Poisoned { .. })));
+    let error = ingress.send_blocking(&Fields::default(), &paid()).unwrap_err();
+    assert!(matches!(error, SubmitError::Poisoned { .. }), "{error}");
 }
 
 #[test]
