@@ -2,7 +2,7 @@
 #![allow(missing_docs, dead_code)]
 
 use downbeat_record::contract::{Change, Changed, Verdict, diff};
-use downbeat_record::shape::{Field, Members, Scalar, StructShape};
+use downbeat_record::shape::{EnumShape, Field, Members, Scalar, StructShape, Variant};
 use downbeat_record::{Contract, ContractError, ContractTable, Event, Kind, Shape, Shaped, rkyv};
 
 /// The same type as somebody has it before and after an edit.
@@ -178,11 +178,26 @@ fn a_difference_of_padding_alone_is_found() {
         let members = Members::Named(vec![field]);
         Shape::Struct(StructShape { name: "A".to_owned(), size, align: 1, members })
     };
-    let diff = diff(&shape(1), &shape(2));
-    assert_eq!(diff.changes[0].what, Changed::Layout);
+    let one_of = |size, names: &[&str]| {
+        let variant = |(tag, name): (usize, &&str)| Variant {
+            name: (*name).to_owned(),
+            tag: tag as u8,
+            members: Members::Unit,
+        };
+        let variants = names.iter().enumerate().map(variant).collect();
+        Shape::Enum(EnumShape { name: "B".to_owned(), size, align: 1, variants })
+    };
+    for (old, new) in [(shape(1), shape(2)), (one_of(1, &["X"]), one_of(2, &["X"]))] {
+        let diff = diff(&old, &new);
+        assert_eq!((diff.changes.len(), diff.verdict()), (1, Verdict::Breaking));
+        assert_eq!(diff.changes[0].what, Changed::Layout);
+        assert_eq!(diff.to_string(), "the type itself has another size or alignment");
+    }
+    // What is new explains the size.
+    let added = diff(&one_of(1, &["X"]), &one_of(2, &["X", "Y"]));
+    assert_eq!(added.changes.iter().map(|change| &change.what).collect::<Vec<_>>(), [&Changed::VariantAdded]);
     let verdicts = [Verdict::Identical, Verdict::Additive, Verdict::Breaking].map(|one| one.to_string());
     assert_eq!(verdicts, ["identical", "additive", "breaking"]);
-    assert_eq!(diff.to_string(), "the type itself has another size or alignment");
 }
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
