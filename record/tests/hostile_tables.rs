@@ -103,6 +103,18 @@ fn layouts_that_cannot_be_are_errors() {
     assert_eq!(fault(&huge(long(), 1 << 28)), ShapeFault::TooLarge);
     assert_eq!(fault(&huge(huge(huge(long(), u32::MAX), u32::MAX), u32::MAX)), ShapeFault::TooLarge);
     assert_eq!(fault(&Shape::Vec(Box::new(Shape::Unit))), ShapeFault::NoBytes);
+
+    let byte = || Shape::Scalar(Scalar::U8);
+    assert_eq!(fault(&huge(byte(), 1 << 31)), ShapeFault::TooLarge);
+    for possible in [
+        huge(byte(), i32::MAX as u32),
+        structure(i32::MAX as u32, 1, vec![]),
+        structure(32, 16, vec![]),
+        structure(16, 8, vec![field("a", 0, long()), field("b", 8, long())]),
+        Shape::Vec(Box::new(byte())),
+    ] {
+        assert_eq!(possible.check(), Ok(()), "{possible:?}");
+    }
 }
 
 #[test]
@@ -115,6 +127,9 @@ fn names_that_are_empty_long_or_twice_are_errors() {
     assert_eq!(fault(&named(&[""])), ShapeFault::Name);
     assert_eq!(fault(&named(&["a\u{1b}[2J"])), ShapeFault::Name);
     assert_eq!(fault(&named(&[&"x".repeat(NAME_LEN_MAX + 1)])), ShapeFault::Name);
+    assert_eq!(named(&["a", &"x".repeat(NAME_LEN_MAX)]).check(), Ok(()));
+    let longest = Contract { name: "x".repeat(NAME_LEN_MAX), version: 1, shape: Shape::Unit };
+    assert!(ContractTable::new().register(longest).is_ok());
     for (name, version) in
         [("", 1), ("a", 0), ("a b", 1), ("a\n", 1), ("é", 1), (&*"x".repeat(NAME_LEN_MAX + 1), 1)]
     {
