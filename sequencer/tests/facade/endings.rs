@@ -97,7 +97,7 @@ fn nobody_waits_for_a_sequencer_that_is_gone() {
     });
     for ticket in [ordered, in_the_ring] {
         let error = ticket.wait().unwrap_err();
-        assert!(error.to_string().contains("stopped"), "{error}");
+        assert!(error.to_string().contains("stopped before the event was acknowledged"), "{error}");
     }
     assert!(matches!(ingress.try_send_bytes(&Fields::default(), b""), Err(SubmitError::Poisoned { .. })));
 }
