@@ -107,7 +107,8 @@ fn a_door_says_whether_the_log_takes_events() {
     ingress.send_blocking(&Fields::default(), &paid()).unwrap();
     assert_eq!(sequencer.fill(Seq::ZERO), 1);
     sequencer.fail(cause("gone"));
-    assert!(matches!(ingress.check(), Err(SubmitError::Poisoned { .. })));
+    sequencer.refuse(None);
+    assert!(matches!(ingress.check(), Err(SubmitError::Poisoned { .. })), "space is no remedy for that");
     let error = ingress.send_blocking(&Fields::default(), &paid()).unwrap_err();
     assert!(matches!(error, SubmitError::Poisoned { .. }), "{error}");
 }
