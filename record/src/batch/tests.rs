@@ -347,6 +347,7 @@ fn a_batch_says_what_it_holds() {
     batch.push(&Fields::default(), Timestamp(10), &[1; BLOCK]).unwrap();
     batch.push(&Fields::default(), Timestamp(12), b"").unwrap();
     batch.seal(&stamp());
+    assert_eq!((batch.buffer().len(), &batch.buffer()[..BLOCK]), (3 * BLOCK, &batch.bytes()[..BLOCK]));
     let used = BATCH_HEADER_LEN + BLOCK + 2 * EVENT_HEADER_LEN;
     assert_eq!(sizes(&batch), (5, 3 * BLOCK, used, 2 * BLOCK));
     assert_eq!(sizes(&batch.detached()), (u16::MAX, 2 * BLOCK, used, 2 * BLOCK));
