@@ -335,6 +335,9 @@ fn a_walk_goes_on_where_an_earlier_one_stopped() {
         assert_eq!(walk.next().unwrap().payload().bytes(), [index as u8; 20]);
     }
     assert_eq!((walk.place().next_seq(), walk.place().is_end()), (Seq(1_005), true));
+    let slot = batch.records().next().unwrap().slot;
+    let found = [999, 1_000, 1_005].map(|seq| batch.record(slot, Seq(seq)).is_some());
+    assert_eq!(found, [false, true, false], "a place of another batch");
     assert!(walk.next().is_none() && batch.resume(walk.place()).next().is_none());
 }
 
