@@ -158,6 +158,24 @@ fn enums_that_cannot_be_read_are_errors() {
 }
 
 #[test]
+fn a_key_that_only_a_later_build_knows_is_refused_wherever_it_stands() {
+    for shape in [
+        r#"{"type":"vec","of":"u8" KEY}"#,
+        r#"{"type":"option","of":"u8" KEY}"#,
+        r#"{"type":"box","of":"u8" KEY}"#,
+        r#"{"type":"array","len":2,"of":"u8" KEY}"#,
+        r#"{"type":"struct","name":"S","size":1,"align":1,"items":[] KEY}"#,
+        r#"{"type":"struct","name":"S","size":1,"align":1,"fields":[{"name":"a","offset":0,"shape":"u8" KEY}]}"#,
+        r#"{"type":"enum","name":"E","size":1,"align":1,"variants":[{"name":"A","tag":0}] KEY}"#,
+        r#"{"type":"enum","name":"E","size":1,"align":1,"variants":[{"name":"A","tag":0 KEY}]}"#,
+    ] {
+        assert!(table_of(&shape.replace("KEY", "")).is_ok(), "{shape}");
+        let text = table_of(&shape.replace("KEY", r#","unit":"cents""#)).unwrap_err().to_string();
+        assert!(text.contains("a key is not known to this build"), "{shape}: {text}");
+    }
+}
+
+#[test]
 fn an_error_says_where_in_the_type() {
     let shape = r#"{"type":"struct","name":"S","size":0,"align":1,"fields":[{"name":"outer","offset":0,"shape":
         {"type":"struct","name":"T","size":0,"align":1,"fields":[{"name":"inner","offset":0,"shape":"u7"}]}}]}"#;
