@@ -106,6 +106,8 @@ fn a_door_says_whether_the_log_takes_events() {
     ingress.check().unwrap();
     ingress.send_blocking(&Fields::default(), &paid()).unwrap();
     assert_eq!(sequencer.fill(Seq::ZERO), 1);
+
+    let (ingress, mut sequencer, _) = start(&small());
     sequencer.fail(cause("gone"));
     sequencer.refuse(None);
     assert!(matches!(ingress.check(), Err(SubmitError::Poisoned { .. })), "space is no remedy for that");
