@@ -56,7 +56,7 @@ impl Contract {
 #[non_exhaustive]
 pub enum ContractError {
     /// The log has this name and version with another shape.
-    #[error("contract `{name}` v{version}: {diff}; declare v{next} and an upcast", next = u32::from(*version) + 1)]
+    #[error("contract `{name}` v{version}: {diff}; declare it as v{next}", next = u32::from(*version) + 1)]
     Changed {
         /// The contract's name.
         name: String,
@@ -138,7 +138,7 @@ pub enum ContractError {
 /// let error = log.merge([Contract::of::<Changed>()]).unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "contract `Deposited` v1: field `currency` was added; declare v2 and an upcast",
+///     "contract `Deposited` v1: field `currency` was added; declare it as v2",
 /// );
 /// # Ok::<(), downbeat_record::ContractError>(())
 /// ```

@@ -219,6 +219,11 @@ impl BatchHeader {
         Ok(header)
     }
 
+    /// The salt in the header at the front of these bytes, also when a later build wrote it: so far it has stood there in all.
+    pub fn salt_in(bytes: &[u8]) -> Option<u32> {
+        Self::read_from_prefix(bytes).ok().map(|(header, _)| header.salt())
+    }
+
     fn compute_crc(&self) -> u32 {
         let bytes = self.as_bytes();
         crc32c::crc32c_append(crc32c::crc32c(&bytes[..HEADER_CRC_AT]), &bytes[HEADER_CRC_AT + 4..])

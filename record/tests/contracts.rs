@@ -45,14 +45,14 @@ fn refusal<E: Event>() -> String {
 
 #[test]
 fn an_added_field_is_named() {
-    let expected = "contract `LoanRequested` v1: field `currency` was added; declare v2 and an upcast";
+    let expected = "contract `LoanRequested` v1: field `currency` was added; declare it as v2";
     assert_eq!(refusal::<with_currency::LoanRequested>(), expected);
     assert_eq!(refusal::<with_currency_in_front::LoanRequested>(), expected);
 }
 
 #[test]
 fn a_removed_field_is_named() {
-    let expected = "contract `LoanRequested` v1: field `term` was removed; declare v2 and an upcast";
+    let expected = "contract `LoanRequested` v1: field `term` was removed; declare it as v2";
     assert_eq!(refusal::<without_term::LoanRequested>(), expected);
 }
 
