@@ -441,6 +441,9 @@ impl Ingress {
 
     #[cold]
     fn tickets_exhausted(&self) -> SubmitError {
+        if self.ring().is_closed() {
+            return SubmitError::Closed;
+        }
         let count = self.handle.shared().slab.count();
         SubmitError::Backpressure { bound: Bound::Tickets, fill: Fill { used: count, capacity: count } }
     }

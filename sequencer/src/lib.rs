@@ -72,6 +72,6 @@ pub use group::Group;
 pub use ingress::Ingress;
 pub use order::{LAST_MAX, Order, Placed};
 pub use sequencer::{Sequencer, Stats, Stop, sequencer};
-pub use settings::{Settings, Start};
+pub use settings::{Settings, Start, WINDOW_EVENTS_MIN};
 pub use ticket::{Ack, Receipt, Ticket};
-pub use window::{Admission, Idempotency, IdempotencyWindow, Original, fingerprint};
+pub use window::{Admission, IDEMPOTENCY_KEYS_MAX, Idempotency, IdempotencyWindow, Original, fingerprint};

@@ -9,6 +9,9 @@ use downbeat_record::{Kind, Seq, Timestamp};
 
 use crate::window::{Idempotency, IdempotencyWindow};
 
+/// The smallest window: a quarter of it is kept for events of stages.
+pub const WINDOW_EVENTS_MIN: u64 = 4;
+
 /// The bounds of a sequencer. Values out of range are moved into it; the ranges stand beside the fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -52,7 +55,7 @@ impl Settings {
             tickets: self.tickets.clamp(1, (1 << 24) - 1),
             batch_bytes: self.batch_bytes.clamp(4 << 10, BATCH_BYTES_MAX),
             batches: self.batches.clamp(2, 1 << 15),
-            window_events: self.window_events.max(4),
+            window_events: self.window_events.max(WINDOW_EVENTS_MIN),
             idempotency: self.idempotency,
         }
     }

@@ -42,6 +42,9 @@ impl Default for Idempotency {
     }
 }
 
+/// The most keys that are remembered.
+pub const IDEMPOTENCY_KEYS_MAX: usize = 1 << 30;
+
 /// What a key was used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -83,7 +86,7 @@ pub struct IdempotencyWindow {
 impl IdempotencyWindow {
     /// An empty window.
     pub fn new(bounds: Idempotency) -> Self {
-        let bounds = Idempotency { keys: bounds.keys.min(1 << 30), ..bounds };
+        let bounds = Idempotency { keys: bounds.keys.min(IDEMPOTENCY_KEYS_MAX), ..bounds };
         Self {
             bounds,
             index: Index::for_entries(bounds.keys),
@@ -241,9 +244,9 @@ fn split(key: IdempotencyKey) -> [u64; 2] {
 /// Keys come from outside and may be counters; this spreads them. It decides speed only, never an answer.
 #[inline]
 fn hash(key: [u64; 2]) -> u32 {
-    let product = u128::from(key[0] ^ 0x2D35_8DCC_AA6C_78A5) * u128::from(key[1] ^ 0x8BB8_4B93_962E_ACC9);
-    let folded = (product as u64) ^ (product >> 64) as u64;
-    let spread = folded.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let halves = [key[0].wrapping_mul(0x2D35_8DCC_AA6C_78A5), key[1].wrapping_mul(0x8BB8_4B93_962E_ACC9)];
+    let mixed = halves[0] ^ halves[1].rotate_left(32);
+    let spread = (mixed ^ (mixed >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (spread >> 32) as u32
 }
 

@@ -86,6 +86,20 @@ fn tickets_in_flight_are_bounded_and_a_waiting_producer_gets_the_next_one() {
     });
 }
 
+/// Found by reading: it was told to wait, and nobody would have woken it.
+#[test]
+fn who_waits_for_a_ticket_hears_that_the_door_is_closed() {
+    let (ingress, _sequencer, _) = start(&Settings { tickets: 1, ..small() });
+    let submit = || ingress.try_submit_bytes(&fields(), b"event", Ack::Durable);
+    let held = submit().unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ingress.blocking(submit).map(drop));
+        ingress.close();
+        assert!(matches!(waits.join().unwrap(), Err(SubmitError::Closed)));
+    });
+    drop(held);
+}
+
 #[test]
 fn what_can_never_fit_is_told_at_once() {
     let (ingress, mut sequencer, _) = start(&Settings { window_events: 8, ..small() });

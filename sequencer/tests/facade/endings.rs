@@ -96,6 +96,7 @@ fn nobody_waits_for_a_sequencer_that_is_gone() {
         assert!(matches!(waiter.join().unwrap(), Err(SubmitError::Poisoned { .. })));
     });
     for ticket in [ordered, in_the_ring] {
+        assert!(ticket.is_done(), "who looks and does not wait looks for ever");
         let error = ticket.wait().unwrap_err();
         assert!(error.to_string().contains("stopped before the event was acknowledged"), "{error}");
     }
