@@ -9,9 +9,8 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use downbeat_record::{BLOCK, BatchHeader, BatchNo, SegmentId, Seq, WholeBatch, is_zero};
-use downbeat_wal::ScanError;
-use downbeat_wal::names;
 use downbeat_wal::segment::{HeaderBlock, SegmentHeader};
+use downbeat_wal::{ScanError, may_belong, names};
 use rustix::fs::{Mode, OFlags};
 
 use crate::manifest::Manifests;
@@ -135,8 +134,7 @@ pub(crate) struct Behind {
 impl Behind {
     /// Looks at every block of one file from `offset` on.
     ///
-    /// The salt of the segment keeps a payload that looks like a batch from being taken for one; when the header
-    /// cannot be read, that of the first batch found stands in for it.
+    /// The salt of the segment, if its header can be read, tells which are of the log: [`may_belong`].
     pub(crate) fn look(
         &mut self,
         directory: &Directory,
@@ -144,7 +142,7 @@ impl Behind {
         mut offset: u64,
         next: BatchNo,
     ) -> Result<(), ScanError> {
-        let mut salt = directory.header(id).map(SegmentHeader::batch_salt);
+        let salt = directory.header(id).map(SegmentHeader::batch_salt);
         let mut file = match directory.open(id) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -153,8 +151,10 @@ impl Behind {
         let (mut window, mut start) = (Vec::with_capacity(WINDOW), offset);
         // Headers that lie about a length must not have the same bytes read again and again.
         let len = file.metadata().map_err(|source| directory.unreadable(id, offset, source))?.len();
-        let mut patience = 4 * len.saturating_sub(offset);
-        loop {
+        // A file may have been made longer; what is behind its segment is nobody's.
+        let len = directory.header(id).map_or(len, |header| len.min(header.segment_size));
+        let mut patience = len.saturating_sub(offset).saturating_mul(4);
+        while offset < len {
             if offset >= start + window.len() as u64 {
                 start = offset;
                 fill(&mut file, start, WINDOW as u64, &mut window)
@@ -170,12 +170,16 @@ impl Behind {
             };
             offset += (zeros * BLOCK) as u64;
             self.dirty.get_or_insert_with(|| (directory.file(id), offset));
-            let header = BatchHeader::parse(&rest[zeros * BLOCK..])
-                .ok()
-                .filter(|header| *salt.get_or_insert(header.salt()) == header.salt());
-            let Some(header) = header else {
-                offset += BLOCK as u64;
-                continue;
+            let bytes = &rest[zeros * BLOCK..];
+            let header = match BatchHeader::parse(bytes) {
+                Ok(header) if may_belong(&header, salt, next) => header,
+                Err(source) if source.is_newer() && salt.is_some() && BatchHeader::salt_in(bytes) == salt => {
+                    return Err(ScanError::NewerBatch { path: directory.file(id), offset, source });
+                }
+                _ => {
+                    offset += BLOCK as u64;
+                    continue;
+                }
             };
             self.durable = self.durable.max(header.durable());
             let claimed = header.padded_len() as u64;
@@ -201,6 +205,7 @@ impl Behind {
                 }
             };
         }
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ pub enum ScanError {
     /// Something that had been made durable is not there any more.
     #[error(
         "{}: byte {offset}: batch {batch} (from seq {first_seq}) is damaged although batches up to {durable} had \
-         been acknowledged ({reason}); restore the file from a copy, or salvage what is before",
+         been acknowledged ({reason}); restore the file from a copy; what is before it can still be read",
         Shown(path.display())
     )]
     Damaged {
@@ -252,7 +252,7 @@ pub enum OpenError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// io_uring was asked for by name and is not to be had.
-    #[error("{}: the backend asked for cannot be had: {source}", Shown(dir.display()))]
+    #[error("{}: the backend asked for cannot be had: {source}; `BackendChoice::Auto` takes the other", Shown(dir.display()))]
     Backend {
         /// The directory.
         dir: PathBuf,

@@ -45,4 +45,6 @@ pub use options::{BackendChoice, Options};
 pub use pipeline::Durable;
 pub use reader::{Located, ReadError, ReadOptions, Reader, Trust};
 pub use recovery::Row;
+#[doc(hidden)]
+pub use scan::may_belong;
 pub use storage::{Backend, Bell, Memory};

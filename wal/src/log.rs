@@ -65,7 +65,6 @@ pub struct Log {
     log_id: LogId,
     epoch: Epoch,
     oldest: SegmentId,
-    generation: u64,
     /// The segment being written; none until the first append.
     segment: Option<Current>,
     last_segment: SegmentId,
@@ -321,16 +320,15 @@ impl Log {
         self.queue.write(Write { ticket, file, source, skip: 0, offset, dsync });
     }
 
-    fn post_manifest(&mut self) {
-        self.generation += 1;
-        let manifest = self.manifest(false);
-        self.pool.post(manifest);
+    fn post_manifest(&self) {
+        self.pool.post(self.manifest(false));
     }
 
     fn manifest(&self, closed: bool) -> Manifest {
         let durable = self.pipeline.durable();
         Manifest {
-            generation: self.generation,
+            // The pool counts them.
+            generation: 0,
             log_id: self.log_id,
             epoch: self.epoch,
             oldest: self.oldest,
@@ -339,6 +337,11 @@ impl Log {
             durable_seq: durable.seq,
             closed,
         }
+    }
+
+    /// Where the log is: for readers in the same process, which a path might lead elsewhere.
+    pub fn storage(&self) -> Arc<dyn Storage> {
+        Arc::clone(&self.storage)
     }
 
     /// Reaps what has ended, starts the sync that is due, and says how far the log is durable. Never waits for
@@ -606,14 +609,11 @@ impl Log {
             }
         }
         self.pool.stop();
-        self.generation += 1;
         // A cut that no batch has noted yet must be found again.
-        let manifest = self.manifest(self.note.is_none());
-        match pool::write_manifest(&*self.storage, &manifest) {
+        match self.pool.write(self.manifest(self.note.is_none())) {
             Ok(()) => Ok(self.pipeline.durable()),
-            Err(source) => {
-                let path = self.storage.path(names::MANIFEST[manifest.slot()]);
-                Err(LogError::Close { path, source: Arc::new(source) })
+            Err((slot, source)) => {
+                Err(LogError::Close { path: self.storage.path(slot), source: Arc::new(source) })
             }
         }
     }

@@ -64,6 +64,8 @@ struct State {
     next: SegmentId,
     failure: Option<Failure>,
     manifest: Option<Manifest>,
+    /// Of the manifest that was written last.
+    generation: u64,
     closing: bool,
 }
 
@@ -84,6 +86,7 @@ impl Pool {
         settings: &crate::options::Settings,
         bell: Bell,
         next: SegmentId,
+        generation: u64,
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
             storage: Arc::clone(storage),
@@ -96,6 +99,7 @@ impl Pool {
                 next,
                 failure: None,
                 manifest: None,
+                generation,
                 closing: false,
             }),
             changed: Condvar::new(),
@@ -130,16 +134,21 @@ impl Pool {
         if state.ready.is_empty() { Err((state.next, state.failure.clone())) } else { Ok(()) }
     }
 
-    /// Has the manifest written soon; a newer one replaces one that is still waiting.
+    /// Has the manifest written soon, as the next generation; a newer one replaces one that is still waiting.
     pub(crate) fn post(&self, manifest: Manifest) {
         self.shared.state().manifest = Some(manifest);
         self.shared.changed.notify_one();
     }
 
+    /// Writes the manifest now, as the next generation, for who has stopped the pool; an error comes with the slot.
+    pub(crate) fn write(&self, manifest: Manifest) -> Result<(), (&'static str, io::Error)> {
+        self.shared.write(manifest)
+    }
+
     /// Does what there is to do, where there is no thread.
     pub(crate) fn work(&self) {
         if self.thread.is_none() {
-            self.shared.write_manifest();
+            self.shared.write_posted();
             while self.shared.wants_segment() && self.shared.prepare_next(false) {}
         }
     }
@@ -190,7 +199,7 @@ impl Shared {
                 }
             }
             drop(state);
-            self.write_manifest();
+            self.write_posted();
             if self.wants_segment() {
                 self.prepare_next(true);
             }
@@ -202,10 +211,21 @@ impl Shared {
         !state.closing && state.ready.len() < self.spare_segments
     }
 
-    fn write_manifest(&self) {
+    fn write_posted(&self) {
         let Some(manifest) = self.state().manifest.take() else { return };
         // The manifest only ever says less than the segments do; a failure here costs nothing but that.
-        let _ = write_manifest(&*self.storage, &manifest);
+        let _ = self.write(manifest);
+    }
+
+    /// It is numbered only now, and only one that was written counts: so the slots take turns, and the one that is not
+    /// written to holds.
+    fn write(&self, manifest: Manifest) -> Result<(), (&'static str, io::Error)> {
+        let generation = self.state().generation + 1;
+        let manifest = Manifest { generation, ..manifest };
+        write_manifest(&*self.storage, &manifest)
+            .map_err(|error| (names::MANIFEST[manifest.slot()], error))?;
+        self.state().generation = generation;
+        Ok(())
     }
 
     /// Prepares one segment; true when it is ready.
@@ -308,4 +328,42 @@ pub(crate) fn write_manifest(storage: &dyn Storage, manifest: &Manifest) -> io::
     write_all(&*file, &manifest.to_block(), 0)?;
     file.sync_data()?;
     if created { storage.sync_dir() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use downbeat_record::{BatchNo, Epoch, LogId, Seq};
+
+    use super::*;
+    use crate::options::Options;
+    use crate::storage::Memory;
+    use crate::survey::read_manifest;
+
+    /// Found by reading: one that was posted and never written had taken a number, and the next one went to the slot of the
+    /// only one that held.
+    #[test]
+    fn the_slots_take_turns_whatever_was_posted_and_not_written() {
+        let memory = Memory::new();
+        let storage: Arc<dyn Storage> = Arc::new(memory.clone());
+        let settings = Options::in_memory(&memory).checked().unwrap();
+        let (queue, _) = storage.queue(1).unwrap();
+        let mut pool = Pool::start(&storage, &settings, queue.bell(), SegmentId(1), 4).unwrap();
+        pool.stop();
+        let manifest = Manifest {
+            generation: 0,
+            log_id: LogId([7; 16]),
+            epoch: Epoch(1),
+            oldest: SegmentId(1),
+            newest: SegmentId(1),
+            durable: BatchNo(0),
+            durable_seq: Seq(0),
+            closed: false,
+        };
+        for generation in 5..8 {
+            pool.post(manifest);
+            pool.write(manifest).unwrap();
+            let newest = read_manifest(&*storage).unwrap().expect("one was written");
+            assert_eq!(newest.generation, generation);
+        }
+    }
 }

@@ -39,8 +39,9 @@ pub enum Trust {
     Durable,
     /// Those up to this one, by the word of somebody who knows: the writer in the same process.
     UpTo(BatchNo),
-    /// Every whole batch that continues the chain: what a recovery would keep. On a log that is being written
-    /// the last of them may be cut later.
+    /// Every whole batch that continues the chain: what a recovery would keep, when reading begins with the log. On a log
+    /// that is being written, or was not closed, the last of them may be cut later; and with a later seq what stands before its
+    /// segment is not looked at, where a recovery may find that the log ends.
     Everything,
 }
 
@@ -288,6 +289,14 @@ impl Reader {
                 Found::Batch(whole, root) => {
                     let (batch_no, epoch) = (self.chain.next_batch, whole.header().epoch());
                     if self.options.own.is_some_and(|(from, own)| batch_no >= from && epoch != own) {
+                        // What a killed writer had in flight may have landed here since this was entered.
+                        let header = open.scan.header;
+                        let limit = self.limit(&header)?;
+                        let open = self.scan.as_mut().expect("a segment is open");
+                        open.limit = limit;
+                        if open.is_cut(batch_no) {
+                            continue;
+                        }
                         return Err(ReadError::Scan(ScanError::Damaged {
                             path: open.path.to_path_buf(),
                             offset: open.scan.offset,
@@ -428,6 +437,8 @@ impl Reader {
         scan.verify_chain = self.options.verify_chain;
         self.segment = id;
         self.scan = Some(Open { scan, path: path.into(), limit });
+        // A later writer may have made this segment anew since the scout went into it.
+        self.scout.take_if(|scout| scout.stands_in(id));
         Ok(true)
     }
 

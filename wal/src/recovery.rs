@@ -21,7 +21,7 @@ use crate::manifest::Manifest;
 use crate::names;
 use crate::pipeline::Durable;
 use crate::scan::{Behind, Chain, Found, SegmentScan};
-use crate::segment::HeaderBlock;
+use crate::segment::{HeaderBlock, SEGMENT_BYTES_MAX, SegmentHeader};
 use crate::storage::{Access, File, Storage};
 use crate::survey::Survey;
 use crate::window::{Pace, Window};
@@ -209,8 +209,12 @@ fn walk(
         Stop { segment: id, offset: 0, reason: Damage::NoSegment, durable: BatchNo::ZERO, torn: None };
     loop {
         let segment = survey.segments.get(&id);
+        // Behind what the newest writer found or made, segments of earlier ones are litter, of which an opening that was cut
+        // short may have removed some.
+        let writer = survey.manifest.map_or(Epoch(0), |manifest| manifest.epoch);
+        let in_use = |header: &SegmentHeader| header.epoch >= writer;
         let later_in_use =
-            survey.segments.range(next_segment(id)..).any(|(_, later)| later.header().is_some());
+            survey.segments.range(next_segment(id)..).any(|(_, later)| later.header().is_some_and(in_use));
         let promised = survey.manifest.is_some_and(|manifest| manifest.newest >= id);
         let Some(segment) = segment else {
             if later_in_use || promised {
@@ -289,7 +293,7 @@ fn keep(outcome: &mut Outcome, id: SegmentId, batch: &WholeBatch<'_>, contracts:
 fn explain_break(
     storage: &dyn Storage,
     chain: &Chain,
-    header: &crate::segment::SegmentHeader,
+    header: &SegmentHeader,
     id: SegmentId,
     stop: Stop,
 ) -> Result<Stop, ScanError> {
@@ -336,7 +340,9 @@ fn decide(
         let name = names::segment(*id);
         let mut here = Behind::default();
         let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
-        here.look(storage.path(&name), window, from..segment.len, salt, next)?;
+        // A file may have been made longer; what is behind its segment is nobody's.
+        let end = segment.len.min(segment.header().map_or(SEGMENT_BYTES_MAX, |header| header.segment_size));
+        here.look(storage.path(&name), window, from..end, salt, next)?;
         ends_in_zeros &= *id != stop.segment || !here.dirty;
         behind.islands.append(&mut here.islands);
         behind.durable = behind.durable.max(here.durable);

@@ -12,7 +12,7 @@ use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{BLOCK, BatchError, BatchHeader, BatchNo, Epoch, Root, Seq, WholeBatch, is_zero};
 
 use crate::error::{Damage, ScanError};
-use crate::segment::SegmentHeader;
+use crate::segment::{SEGMENT_BYTES_MAX, SegmentHeader};
 use crate::storage::File;
 use crate::window::{Pace, Window};
 
@@ -169,31 +169,35 @@ pub(crate) struct Behind {
 impl Behind {
     /// Looks at every block of a file from one place to its end.
     ///
-    /// `salt` is that of the segment; when its header cannot be read, that of the first batch found stands in.
-    /// The salt is what keeps a payload that looks like a batch from being taken for one.
+    /// `salt` is that of the segment, if its header can be read: [`may_belong`].
     pub(crate) fn look(
         &mut self,
         path: PathBuf,
         mut window: Window,
         place: Range<u64>,
-        mut salt: Option<u32>,
+        salt: Option<u32>,
         next: BatchNo,
     ) -> Result<(), ScanError> {
         let mut offset = place.start;
         // Headers that lie about a length must not have the same bytes read again and again.
-        let mut patience = 4 * (place.end - place.start.min(place.end));
-        loop {
+        let mut patience = place.end.saturating_sub(place.start).saturating_mul(4);
+        while offset < place.end {
             let unreadable = |source| ScanError::Unreadable { path: path.clone(), offset, source };
             let bytes = window.at(offset, BLOCK).map_err(unreadable)?;
             if bytes.is_empty() {
-                return Ok(());
+                break;
             }
             let mut step = BLOCK as u64;
             if !is_zero(bytes) {
                 self.dirty = true;
-                if let Ok(header) = BatchHeader::parse(bytes) {
-                    let ours = *salt.get_or_insert(header.salt()) == header.salt();
-                    if ours {
+                match BatchHeader::parse(bytes) {
+                    // As where a batch is looked for: it may say that what is damaged was acknowledged.
+                    Err(source)
+                        if source.is_newer() && salt.is_some() && BatchHeader::salt_in(bytes) == salt =>
+                    {
+                        return Err(ScanError::NewerBatch { path, offset, source });
+                    }
+                    Ok(header) if may_belong(&header, salt, next) => {
                         self.durable = self.durable.max(header.durable());
                         let unreadable =
                             |source| ScanError::Unreadable { path: path.clone(), offset, source };
@@ -211,9 +215,24 @@ impl Behind {
                             patience = patience.saturating_sub(len as u64);
                         }
                     }
+                    _ => {}
                 }
             }
             offset += step;
         }
+        Ok(())
+    }
+}
+
+/// Whether a header that stands behind the end of a log, where batch `next` would come, may be of that log.
+///
+/// The salt of the segment keeps a payload that looks like a batch from being taken for one. Without it nothing
+/// does: then all are taken that could have been written there, since to cut what was acknowledged is worse than to refuse.
+#[doc(hidden)]
+pub fn may_belong(header: &BatchHeader, salt: Option<u32>, next: BatchNo) -> bool {
+    let most = SEGMENT_BYTES_MAX / BLOCK as u64;
+    match salt {
+        Some(salt) => header.salt() == salt,
+        None => header.batch_no() >= next && header.batch_no().0 - next.0 <= most,
     }
 }

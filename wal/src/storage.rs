@@ -27,7 +27,6 @@ pub mod bell;
 pub mod blocking;
 pub mod disk;
 pub mod memory;
-#[cfg(target_os = "linux")]
 pub mod uring;
 
 pub use bell::Bell;

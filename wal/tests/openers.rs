@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use common::{append, expect_events, memory_options, on_every_backend, open, options, temp};
 use downbeat_record::{BatchKind, Epoch, SegmentId, Timestamp};
 use downbeat_wal::storage::Storage;
-use downbeat_wal::storage::memory::{Fault, Outcome, Step};
+use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Step};
 use downbeat_wal::{BackendChoice, Log, Memory, OpenError, Options, Row, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
@@ -45,6 +45,33 @@ fn the_epoch_rises_at_every_open_even_when_nothing_is_written() {
     });
 }
 
+/// Found by reading: what the first opening had removed was missed by the second, which refused the log from then on.
+#[test]
+fn an_opening_that_ends_while_it_removes_what_it_cut_is_done_again() {
+    let memory = Memory::new();
+    let options = Options { segment_bytes: 64 << 10, depth: 64, ..memory_options(&memory) };
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 1, 64);
+    log.drain().unwrap();
+    memory.hold(true);
+    for _ in 0..40 {
+        append(&mut log, 20, 600);
+    }
+    log.poll().unwrap();
+    drop(log);
+    memory.hold(false);
+    // The batch behind the one that was acknowledged never reached the platter; those in later segments did.
+    let mut first = true;
+    memory.power_cut(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
+
+    memory.fail(Fault { step: Step::Remove, after: 0, times: 1, outcome: Outcome::Errno(5) });
+    assert!(matches!(open(&options), Err(OpenError::Scan(ScanError::Io { action: "remove", .. }))));
+    // A power cut may keep any of the removals.
+    memory.remove(SECOND).unwrap();
+    let (_, recovered, kept) = open(&options).unwrap();
+    assert_eq!((recovered.row, kept.events.len()), (Row::F, 1));
+}
+
 #[test]
 fn an_idle_reopen_uses_no_segment() {
     on_every_backend(|options| {
@@ -67,14 +94,14 @@ fn an_idle_reopen_uses_no_segment() {
 }
 
 #[test]
-fn prepared_segments_of_an_earlier_open_are_used_or_made_anew() {
+fn prepared_segments_of_an_earlier_open_do_not_pile_up() {
     let memory = Memory::new();
     for round in 0..20u64 {
         let (mut log, _, kept) = open(&memory_options(&memory)).unwrap();
         expect_events(&kept, round, 8);
         append(&mut log, 1, 8);
         log.drain().unwrap();
-        // Behind a closed log they are used, behind one that was not they are removed.
+        // They are made anew whether the log was closed or not.
         if round % 2 == 0 {
             drop(log)
         } else {
@@ -94,10 +121,6 @@ fn prepared_segments_of_an_earlier_open_are_used_or_made_anew() {
     }
 }
 
-/// Found by the simulator: a write that a killed process had handed to the kernel can reach the file after the next
-/// process has opened the log. Where that one used the segments that lay ready, the write landed on top of a batch
-/// that it had acknowledged. That the log was closed in between says nothing: a device may have lost the manifest of the
-/// process that was killed, and show the one before it.
 #[test]
 fn a_segment_in_reserve_is_filled_at_its_pace_unless_the_writer_has_none_and_holds_up_no_close() {
     let dir = temp();
@@ -141,6 +164,10 @@ fn as_many_segments_as_asked_for_are_made_ready_each_of_its_size() {
     }
 }
 
+/// Found by the simulator: a write that a killed process had handed to the kernel can reach the file after the next
+/// process has opened the log. Where that one used the segments that lay ready, the write landed on top of a batch
+/// that it had acknowledged. That the log was closed in between says nothing: a device may have lost the manifest of the
+/// process that was killed, and show the one before it.
 #[test]
 fn a_late_write_of_a_killed_process_cannot_reach_a_segment_of_the_next_one() {
     for (backend, closed) in

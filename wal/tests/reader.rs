@@ -329,3 +329,95 @@ fn a_reader_in_a_segment_that_a_later_writer_begins_once_more_goes_on_there() {
     log.close(Timestamp(1 << 41)).unwrap();
     assert_eq!(seqs(&mut reader), Vec::<u64>::new());
 }
+
+/// Found by reading: it was told that its own log was damaged.
+#[test]
+fn who_has_the_log_open_and_waits_where_a_dead_writer_lands_late_goes_on_behind_it() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let first = names::segment(SegmentId(1));
+    let (mut killed, _, _) = open(&options).unwrap();
+    append(&mut killed, 3, 100);
+    killed.drain().unwrap();
+    let before = memory.bytes(&first).unwrap();
+    append(&mut killed, 2, 200);
+    killed.drain().unwrap();
+    let after = memory.bytes(&first).unwrap();
+    drop(killed);
+    memory.tamper(&first, |bytes| bytes.clone_from(&before));
+
+    let (mut log, recovered, _) = open(&options).unwrap();
+    let own = Some((recovered.last_batch.next(), recovered.epoch));
+    let everything = ReadOptions { trust: Trust::Everything, own, ..ReadOptions::default() };
+    let mut reader = Reader::on(log.storage(), everything).unwrap();
+    assert_eq!(seqs(&mut reader), [1, 2, 3]);
+    append(&mut log, 4, 300);
+    log.drain().unwrap();
+    memory.tamper(&first, |bytes| bytes.clone_from(&after));
+    assert_eq!(seqs(&mut reader), [4, 5, 6, 7]);
+}
+
+/// Found by reading: what looks ahead for marks stayed in the file of the killed writer, and saw none until the next segment.
+#[test]
+fn a_reader_that_has_looked_into_a_segment_that_is_made_anew_sees_what_is_written_there() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let second = names::segment(SegmentId(2));
+    let begun = |memory: &Memory| memory.bytes(&second).is_some_and(|bytes| bytes[0] != 0);
+    let (mut killed, _, _) = open(&options).unwrap();
+    let mut last = Seq(0);
+    for _ in 0..20 {
+        last = append(&mut killed, 1, 10_000);
+        killed.drain().unwrap();
+    }
+    assert!(!begun(&memory));
+    memory.hold(true);
+    while !begun(&memory) {
+        last = append(&mut killed, 1, 10_000);
+        memory.hold(false);
+        memory.hold(true);
+    }
+    drop(killed);
+    memory.hold(false);
+    memory.tamper(&second, |bytes| bytes[BLOCK..].fill(0));
+
+    let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
+    let mut seen = seqs(&mut reader);
+    assert!(reader.next_seq() < last, "nothing says yet that the last one in the first segment was durable");
+    let (mut log, _, _) = open(&options).unwrap();
+    for _ in 0..2 {
+        append(&mut log, 1, 100);
+        log.drain().unwrap();
+    }
+    seen.extend(seqs(&mut reader));
+    assert_eq!(seen, (1..=last.0).collect::<Vec<_>>());
+}
+
+/// Found by reading: it was looked for by its path, which may lead elsewhere by then.
+#[test]
+fn a_log_whose_directory_was_renamed_is_read_by_who_writes_it() {
+    let dir = common::temp();
+    let (before, after) = (dir.path().join("before"), dir.path().join("after"));
+    let options = common::options(&before, BackendChoice::Blocking);
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 3, 8);
+    log.drain().unwrap();
+    std::fs::rename(&before, &after).unwrap();
+    let options = ReadOptions { trust: Trust::Everything, ..ReadOptions::default() };
+    assert_eq!(seqs(&mut Reader::on(log.storage(), options).unwrap()), [1, 2, 3]);
+}
+
+/// Found by reading: the end of the file was what was looked at, up to holes of terabytes.
+#[test]
+fn a_segment_that_was_made_very_long_is_looked_at_as_far_as_it_was_made_for() {
+    let dir = common::temp();
+    let options = common::options(dir.path(), BackendChoice::Blocking);
+    let (mut log, _, _) = open(&options).unwrap();
+    append(&mut log, 3, 8);
+    log.drain().unwrap();
+    drop(log);
+    let first = dir.path().join(names::segment(SegmentId(1)));
+    std::fs::OpenOptions::new().write(true).open(first).unwrap().set_len(8 << 40).unwrap();
+    let (_, recovered, kept) = open(&options).unwrap();
+    assert_eq!((recovered.row, kept.events.len()), (Row::D, 3));
+}

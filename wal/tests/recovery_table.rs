@@ -399,6 +399,21 @@ fn row_n_a_batch_of_a_later_format_is_refused_and_not_cut() {
     }
 }
 
+/// Found by reading: where the batch before it was damaged, it was not asked, although it said that that one was durable.
+#[test]
+fn row_n_a_batch_of_a_later_format_is_refused_behind_damage_too() {
+    let memory = log_of(2, 100);
+    memory.tamper(FIRST, |bytes| {
+        bytes[BLOCK + 200] ^= 1;
+        let header = &mut bytes[2 * BLOCK..2 * BLOCK + 128];
+        header[5] = 200;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&header[..12]), &header[16..128]);
+        header[12..16].copy_from_slice(&crc.to_le_bytes());
+    });
+    let error = refused(&memory);
+    assert!(matches!(error, ScanError::NewerBatch { offset, .. } if offset == 2 * BLOCK as u64), "{error}");
+}
+
 #[test]
 fn row_n_numbers_that_nobody_counted_up_to_are_refused() {
     // The epoch of a manifest and of a segment, under a checksum that holds.

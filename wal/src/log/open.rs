@@ -105,7 +105,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
     let (queue, notice) = storage
         .queue(settings.depth)
         .map_err(|source| OpenError::Backend { dir: options.dir.clone(), source })?;
-    let pool = Pool::start(&storage, &settings, queue.bell(), outcome.resume_at)
+    let pool = Pool::start(&storage, &settings, queue.bell(), outcome.resume_at, manifest.generation)
         .map_err(|source| io_error(&*storage, "start the thread for", "", source))?;
 
     let note = note(&*storage, &outcome, epoch);
@@ -130,7 +130,6 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         log_id,
         epoch,
         oldest: outcome.oldest,
-        generation: manifest.generation,
         segment: None,
         last_segment,
         next_batch: outcome.chain.next_batch,
@@ -209,9 +208,10 @@ fn write_manifest(storage: &dyn Storage, manifest: &Manifest) -> Result<(), Open
     pool::write_manifest(storage, manifest).map_err(|source| io_error(storage, "write", name, source))
 }
 
-/// Removes what nobody needs, before anything is made under the same names.
+/// Removes what nobody needs, before anything is made under the same names. The last segment first, so that whoever looks
+/// meanwhile never sees one that comes after a gap.
 fn clear(storage: &dyn Storage, litter: &[String]) -> Result<(), OpenError> {
-    for name in litter {
+    for name in litter.iter().rev() {
         storage.remove(name).map_err(|source| io_error(storage, "remove", name, source))?;
     }
     storage.sync_dir().map_err(|source| io_error(storage, "sync", "", source))

@@ -23,6 +23,11 @@ impl Scout {
         Self { segment, offset, scan: None, durable: BatchNo::ZERO }
     }
 
+    /// True when it is in this segment.
+    pub(super) fn stands_in(&self, segment: SegmentId) -> bool {
+        self.segment == segment
+    }
+
     /// True when the reader has overtaken it.
     pub(super) fn is_behind(&self, segment: SegmentId, offset: u64) -> bool {
         (self.segment, self.offset) < (segment, offset)

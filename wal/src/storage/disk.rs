@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use downbeat_record::BLOCK;
 use rustix::fs::{
-    Advice, AtFlags, CWD, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fadvise, fallocate,
-    fdatasync, flock, fstat, fsync, openat, renameat, unlinkat,
+    Advice, AtFlags, CWD, Dir, FallocateFlags, FileType, FlockOperation, Mode, OFlags, fadvise, fallocate,
+    fdatasync, flock, fstat, fsync, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
@@ -80,7 +80,7 @@ fn direct_works(dir: &OwnedFd) -> bool {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::TMPFILE | OFlags::DIRECT;
     match openat(dir, ".", flags, OWNER_ONLY) {
         Ok(_) => true,
-        // No files without names here (or a directory we may only read): let the first read decide.
+        // No files without names here, or a directory that we may only read: then it goes without.
         Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::ISDIR | Errno::ACCESS | Errno::ROFS | Errno::NOENT) => {
             false
         }
@@ -131,10 +131,19 @@ impl Storage for Disk {
 
     fn list(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
+        for entry in Dir::read_from(&self.dir)? {
             let entry = entry?;
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            let kind = if entry.file_type()?.is_file() { EntryKind::File } else { EntryKind::Other };
+            let Ok(name) = entry.file_name().to_owned().into_string() else { continue };
+            if name == "." || name == ".." {
+                continue;
+            }
+            let kind = match entry.file_type() {
+                // Not every file system says it here.
+                FileType::Unknown => statat(&self.dir, &name, AtFlags::SYMLINK_NOFOLLOW)
+                    .map(|stat| FileType::from_raw_mode(stat.st_mode))?,
+                known => known,
+            };
+            let kind = if kind == FileType::RegularFile { EntryKind::File } else { EntryKind::Other };
             entries.push(Entry { name, kind });
         }
         entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -197,14 +206,8 @@ impl Storage for Disk {
     }
 }
 
-#[cfg(target_os = "linux")]
 fn ring(depth: usize) -> io::Result<Box<dyn Queue>> {
     Ok(Box::new(crate::storage::uring::Uring::new(depth)?))
-}
-
-#[cfg(not(target_os = "linux"))]
-fn ring(_depth: usize) -> io::Result<Box<dyn Queue>> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 struct DiskFile(OwnedFd);
