@@ -1,11 +1,12 @@
 //! The flow in parallel: starting it, asking it, mending it, stopping it.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
-use downbeat_flow::{Flow, Kinds, Stage};
-use downbeat_record::{Key, LeafProgress, Seq};
+use downbeat_flow::{EventType, Flow, Kinds, Stage};
+use downbeat_record::{Checkpoint, Key, LeafProgress, Seq};
 
 use crate::board::{Board, Sums};
 use crate::error::StartError;
@@ -79,8 +80,10 @@ impl Actors {
     ) -> Result<(Self, Feeds), StartError> {
         let plan = Plan::new(&flow, settings.shards.max(1));
         let names: Vec<String> = flow.stages().iter().map(|stage| stage.name.to_string()).collect();
-        let stage_names: Arc<[Arc<str>]> = flow.stages().iter().map(|stage| stage.name.clone()).collect();
-        let last_progress = ports.checkpoints.last().map(|last| last.leaves.clone()).unwrap_or_default();
+        let senders: Arc<[(Arc<str>, EventType)]> =
+            flow.stages().iter().map(|stage| (stage.name.clone(), stage.output)).collect();
+        let progress: Vec<_> =
+            flow.leaves().iter().map(|leaf| logged_progress(&ports.checkpoints, &leaf.name)).collect();
         let board =
             Arc::new(Board::new(names, plan.reports(), settings.checkpoint_interval, ports.checkpoints));
         let order = Arc::new(OrderBell::new(wake_order));
@@ -117,8 +120,9 @@ impl Actors {
                 );
                 return Err(StartError::Leaf { leaf: def.name.to_string(), reason });
             }
-            let logged = last_progress.iter().find(|progress| *progress.leaf == *def.name);
-            let delivered = remembered.or(logged.map(|progress| progress.delivered)).unwrap_or_default();
+            let delivered = remembered.or(progress[index]).unwrap_or_default();
+            // A checkpoint may ask before it has had a turn.
+            node.pass(delivered);
             leaf_workers.push(LeafWorker {
                 node: node.clone(),
                 name: def.name.clone(),
@@ -127,9 +131,9 @@ impl Actors {
                 new_lanes: new_lanes.clone(),
                 durable: durable.clone(),
                 delivered,
-                position: Seq::ZERO,
                 partly: (Seq::ZERO, 0),
-                stages: stage_names.clone(),
+                gathered: 0,
+                stages: senders.clone(),
                 values: Vec::with_capacity(64),
                 faults: faults.clone(),
                 order: order.clone(),
@@ -178,17 +182,17 @@ impl Actors {
             leaf_names,
         });
         let mut all = CatchUp::join(catch_ups);
-        all.read(&*ports.history, ports.recovered).map_err(StartError::History)?;
+        all.read(&*ports.history, ports.recovered, &faults)?;
         all.finish();
-        if let Some(divergence) = shared.blueprint.board.divergence() {
-            return Err(divergence.into());
-        }
         if let Some(fault) = faults.first() {
             return Err(fault.into());
         }
-        if let Ok((_, reason)) = crashed.try_recv() {
-            let stages = shared.blueprint.flow.name().to_owned();
-            return Err(Fault::Group { group: 0, stages, times: 1, reason }.into());
+        if shared.groups().iter().any(|state| state.group.fate.has_fallen()) {
+            // Who watches over the actor says so once it has had its turn.
+            let (actor, reason) =
+                crashed.recv().map_err(|_| StartError::Spawn("the conductor is gone".to_owned()))?;
+            let group = shared.group_of(actor).unwrap_or_default();
+            return Err(Fault::Group { group, stages: shared.stages_of(group), times: 1, reason }.into());
         }
         let mending = shared.clone();
         let mender =
@@ -306,6 +310,10 @@ impl Actors {
 
     /// Folds over every key and state of a stage; each shard answers between two events, in the order of its
     /// keys. `None` when the flow has no such stage, or it is not an `S`, or its group was given up ([`Actors::fault`]).
+    ///
+    /// # Panics
+    ///
+    /// When `fold` does.
     pub fn fold_states<S: Stage, A: Send + 'static>(
         &self,
         stage: &str,
@@ -323,15 +331,19 @@ impl Actors {
             let (answer, wait) = bounded(1);
             let (name, fold) = (stage.to_owned(), fold.clone());
             blueprint.requests[index].put(Box::new(move |unit| {
-                let mut sum = Some(total);
-                let known = unit.each_state::<S>(&name, |key, state| {
-                    sum = sum.take().map(|sum| fold(sum, key, state));
-                });
+                // A panic of the question is that of the one who asked; the states are only read.
+                let folded = catch_unwind(AssertUnwindSafe(|| {
+                    let mut sum = Some(total);
+                    let known = unit.each_state::<S>(&name, |key, state| {
+                        sum = sum.take().map(|sum| fold(sum, key, state));
+                    });
+                    sum.filter(|_| known)
+                }));
                 // Who asked waits; if it was dropped nobody needs the answer.
-                let _ = answer.send(sum.filter(|_| known));
+                let _ = answer.send(folded);
             }));
             self.shared.ring_worker(index);
-            total = wait.recv().ok()??;
+            total = wait.recv().ok()?.unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         Some(total)
     }
@@ -422,7 +434,7 @@ impl Shared {
         if crashes > self.blueprint.settings.rebuilds {
             return Err(Fault::Group { group: index, stages: self.stages_of(index), times: crashes, reason });
         }
-        let history = &*self.blueprint.history;
+        let (history, faults) = (&*self.blueprint.history, &*self.blueprint.faults);
         let failed = |reason: String| Fault::History { reason };
         let built = self.blueprint.build(index, &self.hosts, &self.conductor);
         let (group, feeds, mut catch_up) = built.map_err(|error| failed(error.to_string()))?;
@@ -430,7 +442,7 @@ impl Shared {
         // First as far as the log is durable, again and again, until what is left is little.
         loop {
             let durable = history.durable();
-            catch_up.read(history, durable).map_err(|error| failed(error.to_string()))?;
+            catch_up.read(history, durable, faults)?;
             if history.durable().0 - durable.0 <= JOIN_DISTANCE {
                 break;
             }
@@ -442,7 +454,7 @@ impl Shared {
                 let reason = format!("seq {} is durable, {upto} is published", catch_up.position);
                 return Err(failed(reason));
             }
-            catch_up.read(history, upto).map_err(|error| failed(error.to_string()))?;
+            catch_up.read(history, upto, faults)?;
             catch_up.finish();
         } else {
             // Nothing is ordered any more.
@@ -463,6 +475,12 @@ impl Shared {
             workers.flat_map(|place| &place.stages).map(|id| &*self.blueprint.flow.stage(*id).name).collect();
         names.join(", ")
     }
+}
+
+/// How far a leaf was when the log last spoke of it: a run without the leaf says nothing about it.
+fn logged_progress(checkpoints: &[Checkpoint], leaf: &str) -> Option<Seq> {
+    let mut newest_first = checkpoints.iter().rev().flat_map(|checkpoint| &checkpoint.leaves);
+    newest_first.find(|progress| progress.leaf == leaf).map(|progress| progress.delivered)
 }
 
 /// How far behind the durable end a rebuilt group may be when it joins what is live, in events.

@@ -74,7 +74,6 @@ struct Inner {
     open: BTreeMap<Seq, Entry>,
     complete: Vec<Sums>,
     complete_upto: Seq,
-    divergence: Option<Divergence>,
 }
 
 /// Collects digests.
@@ -127,10 +126,19 @@ impl Board {
     }
 
     /// Takes the report of one worker: its stages' digests, for one shard, at a barrier.
-    pub(crate) fn report(&self, seq: Seq, shard: u32, sums: &[(StageId, StageSums)]) {
+    ///
+    /// # Errors
+    ///
+    /// The difference from the log, when this was the last report of a barrier for which the log has digests.
+    pub(crate) fn report(
+        &self,
+        seq: Seq,
+        shard: u32,
+        sums: &[(StageId, StageSums)],
+    ) -> Result<(), Divergence> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         if seq <= inner.complete_upto {
-            return;
+            return Ok(());
         }
         let stages = self.names.len();
         let entry = inner
@@ -144,9 +152,9 @@ impl Board {
             }
         }
         if entry.reported.len() < self.reports {
-            return;
+            return Ok(());
         }
-        let Some(entry) = inner.open.remove(&seq) else { return };
+        let Some(entry) = inner.open.remove(&seq) else { return Ok(()) };
         let stages = self.names.iter().zip(entry.sums).map(|(name, sum)| StageDigest {
             stage: name.clone(),
             outputs: sum.outputs,
@@ -154,15 +162,15 @@ impl Board {
         });
         let sums = Sums { seq, stages: stages.collect() };
         inner.complete_upto = inner.complete_upto.max(seq);
-        match self.logged.get(&seq) {
-            Some(logged) => {
-                if let Err(divergence) = compare(&sums, logged) {
-                    inner.divergence.get_or_insert(divergence);
-                }
+        let compared = match self.logged.get(&seq) {
+            Some(logged) => compare(&sums, logged),
+            None => {
+                inner.complete.push(sums);
+                Ok(())
             }
-            None => inner.complete.push(sums),
-        }
+        };
         self.news.store(true, Ordering::Release);
+        compared
     }
 
     /// True when a checkpoint was completed since the last take.
@@ -184,10 +192,5 @@ impl Board {
             return Seq(u64::MAX);
         }
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).complete_upto
-    }
-
-    /// The first difference from the log.
-    pub(crate) fn divergence(&self) -> Option<Divergence> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).divergence.clone()
     }
 }

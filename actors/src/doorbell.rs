@@ -64,9 +64,11 @@ impl Doorbell {
     /// answers.
     #[inline]
     pub(crate) fn call_if_rung(&self) -> bool {
+        // Without a line nobody is called, and nobody may be taken for called.
+        let Some(line) = self.line.get() else { return false };
         // Relaxed: the consumer, on this thread, answers before it looks.
         let rung = self.rung.load(Ordering::Relaxed) && !self.called.swap(true, Ordering::Relaxed);
-        if rung && let Some(line) = self.line.get() {
+        if rung {
             (line.call)();
         }
         rung

@@ -1,18 +1,13 @@
 //! Why a flow does not start.
 
-use crate::board::Divergence;
 use crate::faults::Fault;
 use crate::host::SpawnErr;
-use crate::ports::HistoryError;
 
 /// Why a flow does not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The log and the code do not agree.
-    #[error(transparent)]
-    Diverged(#[from] Divergence),
-    /// Something stopped the flow while it applied the log.
+    /// Something stopped the flow while it applied the log: above all, code that does not give what the log has.
     #[error(transparent)]
     Fault(#[from] Fault),
     /// A leaf does not know how far it is.
@@ -23,9 +18,6 @@ pub enum StartError {
         /// What it said.
         reason: String,
     },
-    /// The log cannot be read.
-    #[error("the log cannot be read: {0}")]
-    History(HistoryError),
     /// No thread could be started.
     #[error("a thread for the actors could not be started: {0}")]
     Thread(#[from] std::io::Error),

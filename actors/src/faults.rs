@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use downbeat_flow::Mismatch;
 use downbeat_record::Seq;
 
+use crate::board::Divergence;
 use crate::order::OrderBell;
 use crate::sync::{AtomicBool, Mutex, Ordering};
 
@@ -12,14 +13,36 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Fault {
+    /// Log and code disagree about a digest.
+    #[error(transparent)]
+    Diverged(#[from] Divergence),
     /// Log and code disagree about an emitted event.
     #[error(transparent)]
     Command(#[from] Mismatch),
     /// Stages emit events faster than the order can ever take them in.
-    #[error("stages hold back {held} emitted events: each event causes more than one other, without end")]
+    #[error(
+        "stages hold back {held} emitted events, more than the {max} bytes that they may (`command_backlog_bytes`): it seems \
+         that each event causes more than one other, without end"
+    )]
     Flood {
         /// Emitted events that wait.
         held: usize,
+        /// Bytes they may take.
+        max: usize,
+    },
+    /// While the log is read again, what a stage emits waits for its place in it, and is more than may wait.
+    #[error(
+        "what stage `{stage}` emits for the log, for seq {cause} and what follows it, is not in it so far and takes more than \
+         the {max} bytes that it may: what a stage emits that is new to a log comes behind all that was there. Open it \
+         with a larger `command_backlog_bytes`, or begin a new log with the stage"
+    )]
+    Recalled {
+        /// The stage.
+        stage: String,
+        /// The first event for which it emitted what was not found yet.
+        cause: Seq,
+        /// Bytes that may wait.
+        max: usize,
     },
     /// A stage emits an event for which there is never room. It is not lost: it is emitted again when the log is read.
     #[error(
@@ -82,9 +105,14 @@ impl Faults {
         self.order.news();
     }
 
+    /// True when there is one.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Acquire)
+    }
+
     /// The first fault.
     pub(crate) fn first(&self) -> Option<Fault> {
-        if !self.any.load(Ordering::Acquire) {
+        if !self.any() {
             return None;
         }
         self.first.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! While a group catches up, other groups and the order go on: the window does not count it. It starts to count
-//! when it joins, at most a quarter of a window behind.
+//! when it joins, at most [`JOIN_DISTANCE`](crate::actors) events behind; a window that is smaller stands until it is there.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use rtrb::RingBuffer;
 use crate::board::Board;
 use crate::error::StartError;
 use crate::fate::Fate;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::feeds::Feed;
 use crate::hops::Hops;
 use crate::host::{ActorCell, Host};
@@ -30,7 +30,7 @@ use crate::node::Node;
 use crate::order::OrderBell;
 use crate::outgoing::{Outgoing, Recall, Route};
 use crate::plan::Plan;
-use crate::ports::{Commands, History, HistoryError};
+use crate::ports::{Commands, History};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::sync::channel::{Receiver, Sender, bounded};
@@ -73,6 +73,8 @@ pub(crate) struct Group {
     pub(crate) actors: Vec<(usize, ActorCell)>,
     /// Its workers' nodes.
     pub(crate) nodes: BTreeMap<usize, Arc<Node>>,
+    /// What they share.
+    pub(crate) fate: Arc<Fate>,
 }
 
 /// The way of the log into a group that catches up.
@@ -137,7 +139,8 @@ impl Blueprint {
                     commands: self.commands.clone(),
                     ledger: Some(Recall::new(names, alone)),
                     backlog: Default::default(),
-                    backlog_max: self.settings.command_backlog,
+                    held: 0,
+                    held_max: self.settings.command_backlog_bytes,
                 },
                 board: self.board.clone(),
                 next_barrier: self.board.next_barrier(Seq::ZERO),
@@ -159,7 +162,11 @@ impl Blueprint {
             feeds.push(Feed { batches, node: node.clone(), group, source, floor: Seq::ZERO });
             ways.push((send, node.clone()));
         }
-        Ok((Group { actors, nodes }, feeds, CatchUp { ways, live: vec![all_live], position: Seq::ZERO }))
+        Ok((
+            Group { actors, nodes, fate },
+            feeds,
+            CatchUp { ways, live: vec![all_live], position: Seq::ZERO },
+        ))
     }
 
     /// The lanes that leave a worker, and which of them goes where; their other ends go to `arriving` and to the
@@ -241,23 +248,25 @@ impl CatchUp {
         all
     }
 
-    /// Reads the log up to `upto` into the workers.
-    pub(crate) fn read(&mut self, history: &dyn History, upto: Seq) -> Result<(), HistoryError> {
+    /// Reads the log up to `upto` into the workers, or until there is a fault: then what is left changes nothing.
+    pub(crate) fn read(&mut self, history: &dyn History, upto: Seq, faults: &Faults) -> Result<(), Fault> {
         if upto <= self.position {
             return Ok(());
         }
         let mut reached = self.position;
-        history.read(self.position.next(), upto, &mut |batch| {
+        let read = history.read(self.position.next(), upto, &mut |batch| {
             reached = Seq(batch.next_seq().0 - 1);
             // Workers of a group of which one crashed take nothing; the conductor knows, and this ends for nothing.
-            self.ways.iter().all(|(way, node)| {
+            let taken = self.ways.iter().all(|(way, node)| {
                 let sent = way.send(Some(batch.clone())).is_ok();
                 node.bell.ring();
                 sent
-            })
-        })?;
+            });
+            taken && !faults.any()
+        });
         self.position = reached;
-        Ok(())
+        read.map_err(|error| Fault::History { reason: error.to_string() })?;
+        faults.first().map_or(Ok(()), Err)
     }
 
     /// Lets the workers go live and waits until they have applied everything they were handed, or one has crashed.

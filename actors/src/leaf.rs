@@ -4,7 +4,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 
-use downbeat_flow::{Delivery, Leaf, STAGES_MAX};
+use downbeat_flow::{Delivery, EventType, Leaf, STAGES_MAX};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
 
 use crate::faults::{Fault, Faults};
@@ -16,6 +16,8 @@ use crate::worker::Progress;
 
 /// Deliveries before a leaf lets others have the thread.
 const BUDGET: usize = 64;
+/// Deliveries after which a leaf that always has more at hand is to flush.
+const GATHERED_MAX: usize = 1_000;
 
 // There is a bit for every stage.
 const _: () = assert!(STAGES_MAX <= u64::BITS as usize);
@@ -64,14 +66,15 @@ pub(crate) struct LeafWorker {
     pub(crate) lanes: Vec<Option<LaneIn>>,
     pub(crate) new_lanes: Arc<NewLanes>,
     pub(crate) durable: Arc<Watermark>,
-    /// Everything up to here was delivered before, in this life or an earlier one.
+    /// Everything up to here needs no delivery: it was delivered, in this life or an earlier one, or nothing was sent for it.
     pub(crate) delivered: Seq,
-    /// Everything up to here needs no delivery: delivered, or nothing was sent for it.
-    pub(crate) position: Seq,
     /// The event of the last delivery, and the stages whose value for it was delivered, a bit for each: a group that is
     /// built again sends them again.
     pub(crate) partly: (Seq, u64),
-    pub(crate) stages: Arc<[Arc<str>]>,
+    /// Deliveries since the last flush.
+    pub(crate) gathered: usize,
+    /// Of every stage of the flow, its name and what it sends.
+    pub(crate) stages: Arc<[(Arc<str>, EventType)]>,
     pub(crate) values: Vec<u128>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
@@ -106,15 +109,16 @@ impl LeafWorker {
                 break;
             }
             if !self.deliver_next(limit)? {
-                self.position = self.position.max(limit);
                 self.delivered = self.delivered.max(limit);
                 break;
             }
         }
-        if progress == Progress::Idle {
+        if progress == Progress::Idle || self.gathered + BUDGET > GATHERED_MAX {
             self.leaf.flush().map_err(|error| error.to_string())?;
+            self.gathered = 0;
+            // Only now: what a leaf has gathered dies with the process, and a checkpoint says how far it is.
+            self.node.pass(self.delivered);
         }
-        self.node.pass(self.position);
         // The window does not wait for leaves; a shutdown does, for everything.
         self.order.moved(Seq::ZERO);
         self.lanes.iter().flatten().for_each(LaneIn::relieve);
@@ -164,21 +168,20 @@ impl LeafWorker {
         let bit = 1_u64 << token.from.0;
         let before = if self.partly.0 == token.seq { self.partly.1 } else { 0 };
         if token.seq > self.delivered && before & bit == 0 {
-            let stage = &self.stages[usize::from(token.from.0)];
+            let (stage, output) = &self.stages[usize::from(token.from.0)];
             let delivery = Delivery::new(
                 (token.seq, Timestamp(place as u64)),
                 Key((place >> 64) as u64),
                 Correlation(correlation),
-                stage,
+                (stage, *output),
                 value_bytes(&self.values, start, token.value_len),
             );
             self.leaf.deliver(&delivery).map_err(|error| error.to_string())?;
             self.partly = (token.seq, before | bit);
+            self.gathered += 1;
         }
         // Another stage may have sent a value for the same event, so only what is before it is done.
-        let done = Seq(token.seq.0 - 1);
-        self.position = self.position.max(done);
-        self.delivered = self.delivered.max(done);
+        self.delivered = self.delivered.max(Seq(token.seq.0 - 1));
         Ok(true)
     }
 }
@@ -191,7 +194,7 @@ fn said(panic: &(dyn Any + Send)) -> &str {
 
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
-    use downbeat_flow::{LeafError, StageId};
+    use downbeat_flow::{LeafError, Nothing, StageId};
     use downbeat_record::{Batch, Fields};
 
     use super::*;
@@ -206,15 +209,43 @@ mod tests {
         }
     }
 
-    /// A group that is built again sends everything again, also for the event at which the leaf had stopped.
-    #[test]
-    fn a_value_is_delivered_once_however_often_its_group_is_built_again() {
-        let events = BUDGET as u64 + 10;
-        let mut batch = Batch::with_capacity(64 << 10, 0);
+    fn batch_of(events: u64) -> Batch {
+        let mut batch = Batch::with_capacity(1 << 20, 0);
         batch.open(Seq(1));
         for seq in 1..=events {
             batch.push(&Fields::default(), Timestamp(seq), &[]).unwrap();
         }
+        batch
+    }
+
+    fn worker(node: &Arc<Node>, leaf: impl Leaf, lane: LaneIn, upto: Seq) -> LeafWorker {
+        let durable = Arc::new(Watermark::default());
+        durable.set(upto);
+        let order = Arc::new(OrderBell::new(|| ()));
+        let nothing = EventType::of::<Nothing>();
+        LeafWorker {
+            node: node.clone(),
+            name: "leaf".into(),
+            leaf: Box::new(leaf),
+            lanes: vec![Some(lane)],
+            new_lanes: Arc::new(NewLanes::default()),
+            durable,
+            delivered: Seq::ZERO,
+            partly: (Seq::ZERO, 0),
+            gathered: 0,
+            stages: Arc::new([("one".into(), nothing), ("other".into(), nothing)]),
+            values: Vec::new(),
+            faults: Arc::new(Faults::new(order.clone())),
+            order,
+            stopped: false,
+        }
+    }
+
+    /// A group that is built again sends everything again, also for the event at which the leaf had stopped.
+    #[test]
+    fn a_value_is_delivered_once_however_often_its_group_is_built_again() {
+        let events = BUDGET as u64 + 10;
+        let batch = batch_of(events);
         let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
         from.pass(Seq(events));
         let arriving = || {
@@ -228,29 +259,12 @@ mod tests {
             out.publish();
             arrive
         };
-        let durable = Arc::new(Watermark::default());
-        durable.set(Seq(events));
         let delivered = Arc::default();
-        let order = Arc::new(OrderBell::new(|| ()));
-        let mut leaf = LeafWorker {
-            node: node.clone(),
-            name: "recording".into(),
-            leaf: Box::new(Recording(Arc::clone(&delivered))),
-            lanes: vec![Some(arriving())],
-            new_lanes: Arc::new(NewLanes::default()),
-            durable,
-            delivered: Seq::ZERO,
-            position: Seq::ZERO,
-            partly: (Seq::ZERO, 0),
-            stages: Arc::new(["one".into(), "other".into()]),
-            values: Vec::new(),
-            faults: Arc::new(Faults::new(order.clone())),
-            order,
-            stopped: false,
-        };
+        let mut leaf = worker(&node, Recording(Arc::clone(&delivered)), arriving(), Seq(events));
         // It stops between two events, then between the two values of one.
         for _ in 0..2 {
             assert_eq!(leaf.pump(), Progress::More);
+            assert_eq!(node.cursor(), Seq::ZERO, "nothing was flushed");
             leaf.new_lanes.put(0, arriving());
         }
         while leaf.pump() == Progress::More {}
@@ -259,6 +273,51 @@ mod tests {
             std::iter::once((Seq(seq), "one".to_owned())).chain(other)
         });
         assert_eq!(*delivered.lock().unwrap(), expected.collect::<Vec<_>>());
+        assert_eq!(node.cursor(), Seq(events));
+    }
+
+    /// Writes what it is told only when it is asked to flush.
+    #[derive(Default)]
+    struct Gathering {
+        gathered: Vec<Seq>,
+        written: Arc<std::sync::Mutex<Vec<Seq>>>,
+    }
+
+    impl Leaf for Gathering {
+        fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+            self.gathered.push(delivery.seq);
+            assert!(self.gathered.len() <= GATHERED_MAX, "it is never asked to flush");
+            Ok(())
+        }
+
+        fn flush(&mut self) -> Result<(), LeafError> {
+            self.written.lock().unwrap().append(&mut self.gathered);
+            Ok(())
+        }
+    }
+
+    /// Found by reading: a checkpoint said that what a leaf had only gathered was delivered, and a crash lost it.
+    #[test]
+    fn what_is_gathered_counts_as_delivered_when_it_is_flushed() {
+        let events = 3 * GATHERED_MAX as u64;
+        let batch = batch_of(events);
+        let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
+        from.pass(Seq(events));
+        let (mut out, arrive) = lane(1 << 20, 1, &from, &node);
+        batch.records().for_each(|record| out.send_out(StageId(0), &record, &[]));
+        out.publish();
+        let leaf = Gathering::default();
+        let written = leaf.written.clone();
+        let mut leaf = worker(&node, leaf, arrive, Seq(events));
+        let mut turns_without = 0;
+        while leaf.pump() == Progress::More {
+            let written = written.lock().unwrap().last().copied().unwrap_or_default();
+            assert!(node.cursor() <= written, "{} counts, {written} is written", node.cursor());
+            turns_without += u64::from(node.cursor() == Seq::ZERO);
+        }
+        assert!(turns_without > 1, "it is asked at every turn");
+        assert_eq!(*written.lock().unwrap(), (1..=events).map(Seq).collect::<Vec<_>>());
+        assert_eq!(node.cursor(), Seq(events));
     }
 }
 

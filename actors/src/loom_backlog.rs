@@ -62,13 +62,15 @@ fn world(door: &Door) -> World {
         order: order.clone(),
         published: Seq(1),
     };
+    let pending = Pending { fields: Fields::default(), payload: Vec::new() };
     let out = Outgoing {
         lanes: Vec::new(),
         routes: Vec::new(),
         commands: std::sync::Arc::new(door.clone()),
         ledger: None,
-        backlog: VecDeque::from([Pending { fields: Fields::default(), payload: Vec::new() }]),
-        backlog_max: 8,
+        held: pending.memory(),
+        held_max: usize::MAX,
+        backlog: VecDeque::from([pending]),
     };
     let faults = Faults::new(order);
     World { node, feeds, out, faults }

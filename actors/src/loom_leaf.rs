@@ -1,6 +1,6 @@
 //! loom: a leaf that stops at the durable watermark is rung when it moves, and delivers nothing before.
 
-use downbeat_flow::{LeafError, StageId};
+use downbeat_flow::{LeafError, Nothing, StageId};
 use downbeat_record::{Batch, Fields, Timestamp};
 use loom::sync::atomic::{AtomicU64 as LoomU64, Ordering};
 use loom::thread;
@@ -55,9 +55,9 @@ fn watermark(told: fn(&Node)) {
         new_lanes: Arc::new(NewLanes::default()),
         durable: durable.clone(),
         delivered: Seq::ZERO,
-        position: Seq::ZERO,
         partly: (Seq::ZERO, 0),
-        stages: Arc::new(["stage".into()]),
+        gathered: 0,
+        stages: Arc::new([("stage".into(), EventType::of::<Nothing>())]),
         values: Vec::new(),
         faults: Arc::new(Faults::new(Arc::new(OrderBell::new(|| ())))),
         order: Arc::new(OrderBell::new(|| ())),

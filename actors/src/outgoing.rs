@@ -24,25 +24,41 @@ pub(crate) enum Route {
 /// The commands emitted while the log is read again.
 pub(crate) struct Recall {
     ledger: Ledger,
-    sources: Vec<SourceId>,
+    /// This worker's stages, each with the source of what it emits.
+    stages: Vec<(SourceId, String)>,
     /// Whether this worker emits all commands of its stages; with shards, another one may have.
     alone: bool,
 }
 
 impl Recall {
     pub(crate) fn new<'a>(stages: impl Iterator<Item = &'a str>, alone: bool) -> Self {
-        Self { ledger: Ledger::default(), sources: stages.map(source_of).collect(), alone }
+        let stages = stages.map(|name| (source_of(name), name.to_owned())).collect();
+        Self { ledger: Ledger::default(), stages, alone }
+    }
+
+    fn stage_of(&self, source: SourceId) -> Option<&str> {
+        self.stages.iter().find(|(of, _)| *of == source).map(|(_, name)| &**name)
     }
 
     /// Compares a derived event of the log with what this worker emitted.
     pub(crate) fn compare(&mut self, record: &Record<'_>, faults: &Faults) {
-        if !self.sources.contains(&record.fields.source) {
+        if self.stage_of(record.fields.source).is_none() {
             return;
         }
         match self.ledger.logged(record) {
             Ok(()) => {}
             Err(downbeat_flow::Mismatch::NotEmitted { .. }) if !self.alone => {}
             Err(mismatch) => faults.note(Fault::Command(mismatch)),
+        }
+    }
+
+    /// What the log does not hold may not be more than `max` bytes.
+    fn check(&self, max: usize, faults: &Faults) {
+        if self.ledger.memory() > max
+            && let Some(oldest) = self.ledger.oldest()
+        {
+            let stage = self.stage_of(oldest.source).unwrap_or_default().to_owned();
+            faults.note(Fault::Recalled { stage, cause: oldest.causation, max });
         }
     }
 }
@@ -57,7 +73,9 @@ pub(crate) struct Outgoing {
     pub(crate) ledger: Option<Recall>,
     /// Commands that the front door had no room for.
     pub(crate) backlog: VecDeque<Pending>,
-    pub(crate) backlog_max: usize,
+    /// Bytes of memory they take, and may take.
+    pub(crate) held: usize,
+    pub(crate) held_max: usize,
 }
 
 impl Outgoing {
@@ -80,40 +98,50 @@ impl Outgoing {
     /// The log is read to its end: what was emitted and is not in it goes to the front door.
     pub(crate) fn go_live(&mut self, node: &Node, faults: &Faults) {
         if let Some(mut recall) = self.ledger.take() {
+            self.held = recall.ledger.memory();
             self.backlog.extend(recall.ledger.take());
-            // A stage that is new to a long log may have emitted any number; that is no flood.
-            self.backlog_max += self.backlog.len();
+            // What a stage that is new to the log has emitted for all of it is no flood.
+            self.held_max = self.held_max.saturating_add(self.held);
         }
         self.flush(node, faults);
     }
 
     /// Tries the front door again for what it had no room for.
     pub(crate) fn flush(&mut self, node: &Node, faults: &Faults) {
+        if let Some(recall) = &self.ledger {
+            // Nothing goes out until the log is through.
+            return recall.check(self.held_max, faults);
+        }
         self.submit_held(faults);
         if !self.backlog.is_empty() && !node.backlog.is_up() {
             node.backlog.raise();
             self.submit_held(faults);
         }
         if self.backlog.is_empty() {
-            // What is in the ledger is held back too.
-            if node.backlog.is_up() && self.ledger.is_none() {
+            if node.backlog.is_up() {
                 node.backlog.lower();
             }
-        } else if self.backlog.len() > self.backlog_max {
-            faults.note(Fault::Flood { held: self.backlog.len() });
+        } else if self.held > self.held_max {
+            faults.note(Fault::Flood { held: self.backlog.len(), max: self.held_max });
         }
     }
 
     fn submit_held(&mut self, faults: &Faults) {
         while let Some(pending) = self.backlog.front() {
             match self.commands.try_submit(&pending.fields, &pending.payload) {
-                Ok(()) => drop(self.backlog.pop_front()),
+                Ok(()) => {
+                    self.held -= pending.memory();
+                    self.backlog.pop_front();
+                }
                 Err(CommandRefused::Busy) => break,
                 Err(CommandRefused::TooLarge { len, max }) => {
                     faults.note(Fault::TooLarge { cause: pending.fields.causation, len, max });
                     break;
                 }
-                Err(CommandRefused::Closed) => self.backlog.clear(),
+                Err(CommandRefused::Closed) => {
+                    self.held = 0;
+                    self.backlog.clear();
+                }
             }
         }
     }
@@ -146,6 +174,8 @@ impl Sink for Outgoing {
                 Err(CommandRefused::Busy | CommandRefused::TooLarge { .. }) => {}
             }
         }
-        self.backlog.push_back(Pending { fields: *fields, payload: payload.to_vec() });
+        let pending = Pending { fields: *fields, payload: payload.to_vec() };
+        self.held += pending.memory();
+        self.backlog.push_back(pending);
     }
 }

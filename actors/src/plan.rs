@@ -14,7 +14,8 @@ pub(crate) struct Place {
     pub(crate) to_leaves: Vec<(usize, usize)>,
     /// The workers it has lanes from.
     pub(crate) from: Vec<usize>,
-    /// The shard group it belongs to: workers that lanes tie together fail and are rebuilt together.
+    /// The shard group it belongs to: workers that lanes tie together fail and are rebuilt together, also by way of a leaf,
+    /// which delivers for none of them what another has not passed.
     pub(crate) group: usize,
 }
 
@@ -65,7 +66,7 @@ impl Plan {
                 }
             }
         }
-        let groups = tie(&mut workers);
+        let groups = tie(&mut workers, &leaves);
         Self { workers, groups, shards, leaves }
     }
 
@@ -81,7 +82,7 @@ fn senders(flow: &Flow, from: &Place, stages: &[StageId]) -> usize {
 }
 
 /// Numbers the connected parts of the graph.
-fn tie(workers: &mut [Place]) -> usize {
+fn tie(workers: &mut [Place], leaves: &[Vec<usize>]) -> usize {
     let mut group = vec![usize::MAX; workers.len()];
     let mut groups = 0;
     for start in 0..workers.len() {
@@ -92,12 +93,51 @@ fn tie(workers: &mut [Place]) -> usize {
         while let Some(at) = reach.pop() {
             if group[at] == usize::MAX {
                 group[at] = groups;
-                reach
-                    .extend(workers[at].to.iter().map(|(to, _)| *to).chain(workers[at].from.iter().copied()));
+                reach.extend(workers[at].to.iter().map(|(to, _)| *to));
+                reach.extend(&workers[at].from);
+                reach.extend(workers[at].to_leaves.iter().flat_map(|(leaf, _)| &leaves[*leaf]));
             }
         }
         groups += 1;
     }
     workers.iter_mut().zip(group).for_each(|(worker, group)| worker.group = group);
     groups
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use downbeat_flow::{Context, Delivery, Leaf, LeafError, Out, Reject, Rejected, Stage};
+
+    use super::*;
+
+    struct Passes;
+
+    impl Stage for Passes {
+        type State = ();
+        type Output = Rejected;
+
+        fn apply(&self, (): &mut (), _: &Context<'_>, _: &mut Out<'_, Rejected>) -> Result<(), Reject> {
+            Ok(())
+        }
+    }
+
+    struct Ends;
+
+    impl Leaf for Ends {
+        fn deliver(&mut self, _: &Delivery<'_>) -> Result<(), LeafError> {
+            Ok(())
+        }
+    }
+
+    /// Found by reading: a shard that was built again waited for the leaf, the leaf for another shard that had crashed
+    /// meanwhile, and that one to be built again after the first.
+    #[test]
+    fn shards_that_end_in_one_leaf_fail_together() {
+        let stages = || Flow::named("flow").stage("one", Passes).on::<Rejected>();
+        let apart = Plan::new(&stages().build().unwrap(), 3);
+        assert_eq!((apart.workers.len(), apart.groups), (3, 3));
+        let together = stages().leaf("leaf", Ends).after(["one"]).build().unwrap();
+        let together = Plan::new(&together, 3);
+        assert_eq!((together.workers.len(), together.groups), (3, 1));
+    }
 }

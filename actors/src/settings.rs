@@ -22,9 +22,12 @@ pub struct Settings {
     pub batches: usize,
     /// Events between two checkpoints. Default 65,536.
     pub checkpoint_interval: u64,
-    /// Commands a worker may hold back when the front door is full; beyond, the flow is taken for running away.
-    /// Default 1,048,576.
-    pub command_backlog: usize,
+    /// Bytes of commands a worker may hold back, each counted with 256 besides its payload. Default 256 MiB.
+    ///
+    /// While the front door is full they wait for it; beyond this the flow is taken for running away. While the log is read
+    /// again they wait for their place in it: what a stage emits that was new to a long log comes behind all of that, so
+    /// such a log needs room for it whenever it is opened.
+    pub command_backlog_bytes: usize,
     /// How often a shard group may be rebuilt after a crash before it is given up. Default 5.
     pub rebuilds: u32,
 }
@@ -39,7 +42,7 @@ impl Default for Settings {
             lane_bytes: 128 * 1024,
             batches: 64,
             checkpoint_interval: 65_536,
-            command_backlog: 1 << 20,
+            command_backlog_bytes: 256 << 20,
             rebuilds: 5,
         }
     }

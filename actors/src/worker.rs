@@ -289,7 +289,9 @@ impl Worker {
 
     #[cold]
     fn report(&mut self, seq: Seq) {
-        self.board.report(seq, self.shard, &self.unit.sums());
+        if let Err(divergence) = self.board.report(seq, self.shard, &self.unit.sums()) {
+            self.faults.note(divergence.into());
+        }
         self.order.news();
         self.reported = seq;
     }

@@ -3,11 +3,13 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use common::{Recorder, Rig, digests, flow, kinds, moved, serial, start};
-use downbeat_actors::{Settings, Wait};
-use downbeat_record::{Checkpoint, Seq};
+use common::{Recorder, Rig, RigCommands, RigHistory, digests, flow, kinds, moved, serial, start};
+use downbeat_actors::{Actors, History, HistoryError, Ports, Settings, Wait};
+use downbeat_record::{Batch, Checkpoint, Seq};
 
 fn traffic(count: u64) -> Vec<(downbeat_record::Fields, Vec<u8>)> {
     let kinds = kinds(&flow(Recorder::default()));
@@ -130,6 +132,27 @@ fn commands_that_a_crash_kept_out_of_the_log_are_emitted_again() {
     assert!(commands.iter().all(|(fields, _)| fields.derived && fields.causation > Seq::ZERO));
 }
 
+/// A log that counts the batches it hands out.
+struct Counted(RigHistory, Arc<AtomicUsize>);
+
+impl History for Counted {
+    fn durable(&self) -> Seq {
+        self.0.durable()
+    }
+
+    fn read(
+        &self,
+        from: Seq,
+        upto: Seq,
+        take: &mut dyn FnMut(Arc<Batch>) -> bool,
+    ) -> Result<(), HistoryError> {
+        self.0.read(from, upto, &mut |batch| {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            take(batch)
+        })
+    }
+}
+
 #[test]
 fn other_code_is_refused_naming_stage_and_seq() {
     let rig = Rig::new();
@@ -139,15 +162,22 @@ fn other_code_is_refused_naming_stage_and_seq() {
     let (mut stages, _) = serial(&flow(Recorder::default()), &rig, 1);
     stages[2].state = stages[2].state.plus(downbeat_record::Digest(1));
     let checkpoint = Checkpoint { seq: rig.last(), flow: "test".into(), stages, leaves: Vec::new() };
+    for chunk in traffic(20_000).chunks(50) {
+        rig.append(chunk);
+    }
     let flow = flow(Recorder::default());
     let kinds = kinds(&flow);
-    let ports = downbeat_actors::Ports {
-        history: std::sync::Arc::new(common::RigHistory(rig.clone())),
-        commands: std::sync::Arc::new(common::RigCommands(rig.clone())),
+    let taken = Arc::new(AtomicUsize::new(0));
+    let ports = Ports {
+        history: Arc::new(Counted(RigHistory(rig.clone()), taken.clone())),
+        commands: Arc::new(RigCommands(rig.clone())),
         recovered: rig.last(),
         checkpoints: vec![checkpoint],
     };
-    let refused = downbeat_actors::Actors::start(flow, kinds, Settings::default(), ports, || {}).err();
+    let refused = Actors::start(flow, kinds, Settings::default(), ports, || {}).err();
     let message = refused.expect("the code gives another digest").to_string();
     assert!(message.starts_with("stage `join` diverges from the log at or before seq 300"), "{message}");
+    // Six up to the checkpoint, and what may be on its way to a worker.
+    let taken = taken.load(Ordering::Relaxed);
+    assert!(taken < 100, "{taken} batches of 406 were read");
 }

@@ -4,9 +4,15 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Recorder, Rig, digests, flow, kinds, moved, serial, start};
-use downbeat_actors::{Actors, Fault, Feeds, Settings};
+use common::{
+    Account, Flagged, Moved, Recorder, Rig, RigCommands, RigHistory, digests, flow, kinds, moved, serial,
+    start,
+};
+use downbeat_actors::{Actors, Fault, Feeds, Ports, Settings};
+use downbeat_flow::{Context, Flow, Nothing, Out, Reject, Stage};
+use downbeat_record::{Checkpoint, LeafProgress, Seq, rkyv};
 
 fn publish(rig: &Arc<Rig>, actors: &Actors, feeds: &mut Feeds, from: u64, count: u64) {
     let kinds = kinds(&flow(Recorder::default()));
@@ -66,16 +72,95 @@ fn nothing_is_quiet_while_a_group_that_is_built_again_holds_its_commands() {
     let last = rig.last();
     let emitted = rig.take_commands().len();
     assert!(emitted > 100, "{emitted}");
-    actors.crash("account");
-    // It reads the log and stops at its end until it is told from where on it is live, which it is not here.
+    // It reads the log, once it may, and stops at its end until it is told from where on it is live, which it is not here.
     let reading = || actors.status(last, 0).iter().any(|worker| worker.cursor < last);
-    for wanted in [true, false] {
-        while reading() != wanted {
-            std::thread::yield_now();
-        }
+    let log = rig.batches.lock().unwrap();
+    actors.crash("account");
+    while !reading() {
+        std::thread::yield_now();
+    }
+    drop(log);
+    while reading() {
+        std::thread::yield_now();
     }
     assert!(!actors.is_quiet(last), "its commands are in no log");
     rig.settle(&actors, &mut feeds);
     assert!(actors.is_quiet(last));
     assert_eq!(rig.take_commands().len(), emitted, "the log has none of them");
+}
+
+/// Found by reading: until a leaf had had a turn, a checkpoint said that it had delivered nothing; and one that an earlier
+/// run did not have had delivered nothing either.
+#[test]
+fn a_leaf_is_at_least_where_the_log_last_said_it_was() {
+    let rig = Rig::new();
+    let kinds = kinds(&flow(Recorder::default()));
+    let checkpoint = |delivered: Option<u64>| {
+        let events: Vec<_> = (0..100).map(|n| moved(&kinds, n % 11, n as i64 * 7 % 100, "plain")).collect();
+        rig.append(&events);
+        let (stages, _) = serial(&flow(Recorder::default()), &rig, 1);
+        let leaf = |delivered| LeafProgress { leaf: "recorder".into(), delivered: Seq(delivered) };
+        Checkpoint {
+            seq: rig.last(),
+            flow: "test".into(),
+            stages,
+            leaves: delivered.map(leaf).into_iter().collect(),
+        }
+    };
+    let checkpoints = vec![checkpoint(Some(60)), checkpoint(None)];
+    let recorder = Recorder::default();
+    let held = recorder.0.lock().unwrap();
+    let (actors, mut feeds) = start(&rig, flow(recorder.clone()), Settings::default(), checkpoints);
+    assert!(actors.leaf_progress()[0].delivered >= Seq(60), "{:?}", actors.leaf_progress());
+    drop(held);
+    rig.settle(&actors, &mut feeds);
+    let delivered: Vec<u64> = recorder.0.lock().unwrap().iter().map(|(seq, _)| seq.0).collect();
+    assert_eq!(delivered, (61..=200).collect::<Vec<_>>());
+}
+
+/// While it is set, no state of this kind can be copied, and an actor copies one before each event.
+static BRITTLE: AtomicBool = AtomicBool::new(false);
+
+#[derive(Default, rkyv::Archive, rkyv::Serialize)]
+struct Brittle(u64);
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        assert!(!BRITTLE.load(Ordering::Relaxed), "it breaks when it is copied");
+        Self(self.0)
+    }
+}
+
+struct Counts;
+
+impl Stage for Counts {
+    type State = Brittle;
+    type Output = Nothing;
+
+    fn apply(&self, state: &mut Brittle, _: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        state.0 += 1;
+        Ok(())
+    }
+}
+
+/// Found by reading: whether the crash was heard of in time was a matter of luck, and it was said of another group.
+#[test]
+fn a_crash_while_the_log_is_read_again_is_an_error_that_names_the_stage() {
+    let two = || {
+        let flow = Flow::named("test").stage("account", Account).on::<Moved>().emits::<Flagged>();
+        flow.stage("brittle", Counts).on::<Moved>().build().unwrap()
+    };
+    let (kinds, flow) = (kinds(&two()), two());
+    let rig = Rig::new();
+    rig.append(&(0..10).map(|n| moved(&kinds, n, 1, "plain")).collect::<Vec<_>>());
+    let ports = Ports {
+        history: Arc::new(RigHistory(rig.clone())),
+        commands: Arc::new(RigCommands(rig.clone())),
+        recovered: rig.last(),
+        checkpoints: Vec::new(),
+    };
+    BRITTLE.store(true, Ordering::Relaxed);
+    let refused = Actors::start(flow, kinds, Settings::default(), ports, || {}).err();
+    let message = refused.expect("a stage is not where the log ends").to_string();
+    assert!(message.contains("(brittle)") && message.contains("it breaks when it is copied"), "{message}");
 }

@@ -270,7 +270,7 @@ pub enum Diverged {
     /// The log records a stage that the flow does not have.
     #[error(
         "the log has digests of stage `{}` of flow `{}` at seq {seq}, and the flow given has no such stage; replay \
-         with the code that wrote the log",
+         with the code that wrote the log, or say that the stage is gone with `retired`",
         Shown(stage),
         Shown(flow)
     )]

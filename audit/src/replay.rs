@@ -49,7 +49,7 @@ impl Default for ReplayOptions {
 pub struct Replayed {
     /// Events applied.
     pub events: u64,
-    /// Of them, events that stages emitted; each equals what the code emits.
+    /// Of them, events that stages emitted; each equals what the code emits, but for those of stages that are retired.
     pub derived: u64,
     /// Events that a stage rejected.
     pub rejected: u64,

@@ -102,6 +102,17 @@ fn a_stage_that_the_flow_does_not_have_is_named() {
     assert!(whole.kinds.iter().any(|kind| kind.name == "bank.Reached" && !kind.applied && kind.events == 0));
 }
 
+#[test]
+fn what_a_retired_stage_left_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 3_000, 1);
+    let whole = replayed(dir.path(), &flow(1)).unwrap();
+    let rest = Flow::named("bank").retired("balance").retired("count").build().unwrap();
+    let rest = replayed(dir.path(), &rest).unwrap();
+    assert!(rest.derived > 0, "nothing was emitted");
+    assert_eq!((rest.last_seq, rest.derived, rest.pending), (whole.last_seq, whole.derived, 0));
+}
+
 mod changed {
     use downbeat::{Context, Event, Flow, Nothing, Out, Reject, Stage};
 

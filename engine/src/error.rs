@@ -24,7 +24,7 @@ pub enum ErrorKind {
     Full,
     /// Another writer has the log open.
     Locked,
-    /// The log is damaged where it was acknowledged: restore it, or salvage.
+    /// The log is damaged where it was acknowledged: restore it from a copy; `downbeat inspect` shows the events before the damage.
     Corrupt,
     /// The log or the flow failed and takes nothing more: open it again.
     Poisoned,
@@ -105,8 +105,10 @@ impl From<downbeat_actors::StartError> for Error {
     fn from(error: downbeat_actors::StartError) -> Self {
         use downbeat_actors::{Fault, StartError};
         let (kind, seq) = match &error {
-            StartError::Diverged(divergence) => (ErrorKind::Diverged, Some(divergence.seq)),
+            StartError::Fault(Fault::Diverged(divergence)) => (ErrorKind::Diverged, Some(divergence.seq)),
             StartError::Fault(Fault::Command(_)) => (ErrorKind::Diverged, None),
+            StartError::Fault(Fault::Recalled { cause, .. }) => (ErrorKind::Invalid, Some(*cause)),
+            StartError::Fault(Fault::History { .. }) => (ErrorKind::Io, None),
             StartError::Fault(_) => (ErrorKind::Poisoned, None),
             _ => (ErrorKind::Io, None),
         };

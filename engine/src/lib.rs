@@ -46,8 +46,8 @@ mod tail;
 
 pub use downbeat_actors::{Health, HopLatency, STALLED_AFTER, Wait, WorkerStatus};
 pub use downbeat_flow::{
-    Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, Rejected, Stage,
-    State,
+    Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, PANICKED, Reject,
+    Rejected, Stage, State,
 };
 pub use downbeat_record::{
     self as record, Correlation, Event, Fields, IdempotencyKey, Key, Seq, Shaped, SourceId, Timestamp, rkyv,

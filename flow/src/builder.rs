@@ -105,13 +105,15 @@ pub struct FlowBuilder {
     name: String,
     stages: Vec<StageDef>,
     leaves: Vec<LeafDef>,
+    retired: Vec<String>,
     last: Last,
     errors: Option<FlowError>,
 }
 
 impl FlowBuilder {
     pub(crate) fn new(name: String) -> Self {
-        Self { name, stages: Vec::new(), leaves: Vec::new(), last: Last::None, errors: None }
+        let (stages, leaves, retired) = (Vec::new(), Vec::new(), Vec::new());
+        Self { name, stages, leaves, retired, last: Last::None, errors: None }
     }
 
     /// Adds a stage. It is keyed: it has one state per key, and may run in shards.
@@ -134,6 +136,17 @@ impl FlowBuilder {
             }),
         });
         self.last = Last::Stage;
+        self
+    }
+
+    /// Says that the flow had a stage of this name, and has it no longer. What a log holds of it is left as it is; without this,
+    /// such a log is refused. A stage under a new name is another stage: it begins with the first event of the log, and
+    /// emits for all of it.
+    #[must_use]
+    pub fn retired(mut self, name: &str) -> Self {
+        self.claim(name);
+        self.retired.push(name.to_owned());
+        self.last = Last::None;
         self
     }
 
@@ -244,7 +257,8 @@ impl FlowBuilder {
             }
         }
         let groups = group(&self.stages)?;
-        let flow = Flow { name: self.name, stages: self.stages, leaves: self.leaves, groups };
+        let Self { name, stages, leaves, retired, .. } = self;
+        let flow = Flow { name, stages, leaves, retired, groups };
         match EventType::clash(&flow.event_types()) {
             Some(EventType { name, version, .. }) => Err(FlowError::SameContract { name, version }),
             None => Ok(flow),
@@ -253,7 +267,9 @@ impl FlowBuilder {
 
     fn claim(&mut self, name: &str) {
         let stages = self.stages.iter().map(|stage| &*stage.name);
-        if stages.chain(self.leaves.iter().map(|leaf| &*leaf.name)).any(|known| known == name) {
+        let others =
+            self.leaves.iter().map(|leaf| &*leaf.name).chain(self.retired.iter().map(String::as_str));
+        if stages.chain(others).any(|known| known == name) {
             self.fail(FlowError::SameName { name: name.to_owned() });
         }
     }

@@ -48,6 +48,16 @@ pub struct Pending {
     pub payload: Vec<u8>,
 }
 
+impl Pending {
+    /// Bytes of memory besides the payload: header, allocation, and a place in a map.
+    const OVERHEAD: usize = 256;
+
+    /// Bytes of memory it takes, about.
+    pub fn memory(&self) -> usize {
+        Self::OVERHEAD + self.payload.len()
+    }
+}
+
 /// Log and code do not agree about a command.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -111,12 +121,14 @@ pub struct Ledger {
     /// Each with its number in the order of emission.
     pending: BTreeMap<(Seq, IdempotencyKey), (u64, Pending)>,
     emitted: u64,
+    memory: usize,
 }
 
 impl Ledger {
     /// Notes that a stage emitted a command.
     pub fn emitted(&mut self, fields: Fields, payload: &[u8]) {
         let pending = Pending { fields, payload: payload.to_vec() };
+        self.memory += pending.memory();
         self.pending.insert((fields.causation, fields.idempotency_key), (self.emitted, pending));
         self.emitted += 1;
     }
@@ -131,6 +143,7 @@ impl Ledger {
         let Some((_, pending)) = self.pending.remove(&(cause, record.fields.idempotency_key)) else {
             return Err(Mismatch::NotEmitted { seq, cause });
         };
+        self.memory -= pending.memory();
         let logged = CommandDigest::of(&record.fields, record.payload().bytes());
         let emitted = CommandDigest::of(&pending.fields, &pending.payload);
         if logged == emitted {
@@ -150,8 +163,19 @@ impl Ledger {
         self.pending.is_empty()
     }
 
+    /// Bytes of memory they take, about.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// The header of the one that has waited longest.
+    pub fn oldest(&self) -> Option<&Fields> {
+        self.pending.values().next().map(|(_, pending)| &pending.fields)
+    }
+
     /// Takes the commands that are not in the log, in the order in which they were emitted.
     pub fn take(&mut self) -> impl Iterator<Item = Pending> + use<> {
+        self.memory = 0;
         let mut left: Vec<_> = std::mem::take(&mut self.pending).into_values().collect();
         left.sort_unstable_by_key(|(number, _)| *number);
         left.into_iter().map(|(_, pending)| pending)

@@ -7,6 +7,7 @@ use downbeat_record::{Correlation, Event, Key, Kind, Record, Seq, SourceId, Time
 
 use crate::contracts::Kinds;
 use crate::stage::Reject;
+use crate::unit::Before;
 
 /// A stage's number within its flow, in the order of declaration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,13 +26,20 @@ pub struct Input<'a> {
 pub struct Context<'a> {
     record: &'a Record<'a>,
     inputs: &'a [Input<'a>],
+    /// The stages that this one comes after.
+    after: &'a [Before],
     kinds: &'a Kinds,
 }
 
 impl<'a> Context<'a> {
     #[inline]
-    pub(crate) fn new(record: &'a Record<'a>, inputs: &'a [Input<'a>], kinds: &'a Kinds) -> Self {
-        Self { record, inputs, kinds }
+    pub(crate) fn new(
+        record: &'a Record<'a>,
+        inputs: &'a [Input<'a>],
+        after: &'a [Before],
+        kinds: &'a Kinds,
+    ) -> Self {
+        Self { record, inputs, after, kinds }
     }
 
     #[inline]
@@ -105,28 +113,32 @@ impl<'a> Context<'a> {
     ///
     /// # Errors
     ///
-    /// [`Reject`] when the value is not a valid `V`.
+    /// [`Reject`] when the value is not a valid `V`, or when the stage comes after none that sends a `V`.
     #[inline]
     pub fn input<V: Event>(&self) -> Result<Option<&'a Archived<V>>, Reject> {
-        let wanted = TypeId::of::<V>();
-        view_of::<V>(self.inputs.iter().find(|input| self.kinds.output_of(input.from) == Some(wanted)))
+        let wanted = Some(TypeId::of::<V>());
+        match self.inputs.iter().find(|input| self.kinds.output_of(input.from) == wanted) {
+            Some(input) => view_of::<V>(input),
+            None if self.after.iter().any(|stage| self.kinds.output_of(stage.id) == wanted) => Ok(None),
+            None => Err(after_none_that_sends(V::NAME)),
+        }
     }
 
     /// The value that the stage named `stage` sent for this event; `None` when it sent none.
     ///
     /// # Errors
     ///
-    /// [`Reject`] when that stage sends another type, or the value is not a valid `V`.
+    /// [`Reject`] when this stage does not come after that one, or that one sends another type, or the value is not a valid
+    /// `V`.
     pub fn input_from<V: Event>(&self, stage: &str) -> Result<Option<&'a Archived<V>>, Reject> {
-        // What is there is looked through first: it is less than the stages of the flow.
-        let given = self.inputs.iter().find(|input| self.kinds.name_of(input.from) == Some(stage));
-        let Some(from) = given.map(|input| input.from).or_else(|| self.kinds.stage(stage)) else {
-            return Err(Reject::new(format!("the flow has no stage `{stage}`")));
+        let named = |id: StageId| self.kinds.name_of(id) == Some(stage);
+        let Some(from) = self.after.iter().map(|before| before.id).find(|id| named(*id)) else {
+            return Err(not_after(stage));
         };
         if self.kinds.output_of(from) != Some(TypeId::of::<V>()) {
             return Err(Reject::new(format!("stage `{stage}` does not send `{}`", V::NAME)));
         }
-        view_of::<V>(given)
+        self.inputs.iter().find(|input| input.from == from).map_or(Ok(None), view_of::<V>)
     }
 
     /// The stages that sent a value for this event.
@@ -136,9 +148,16 @@ impl<'a> Context<'a> {
 }
 
 #[inline]
-fn view_of<'a, V: Event>(input: Option<&Input<'a>>) -> Result<Option<&'a Archived<V>>, Reject> {
-    match input {
-        Some(input) => Ok(Some(V::view(encoded_here(input.bytes))?)),
-        None => Ok(None),
-    }
+fn view_of<'a, V: Event>(input: &Input<'a>) -> Result<Option<&'a Archived<V>>, Reject> {
+    Ok(Some(V::view(encoded_here(input.bytes))?))
+}
+
+#[cold]
+fn not_after(stage: &str) -> Reject {
+    Reject::new(format!("this stage does not come after a stage `{stage}`: declare it with `.after`"))
+}
+
+#[cold]
+fn after_none_that_sends(value: &str) -> Reject {
+    Reject::new(format!("this stage comes after none that sends `{value}`: declare it with `.after`"))
 }

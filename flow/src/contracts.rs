@@ -7,7 +7,7 @@ use downbeat_record::{Contract, Event, Kind};
 use crate::context::StageId;
 
 /// An event type as a value: what a flow remembers about each type it is declared with.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct EventType {
     /// The Rust type.
     pub type_id: TypeId,
@@ -66,9 +66,5 @@ impl Kinds {
     #[inline]
     pub(crate) fn name_of(&self, stage: StageId) -> Option<&str> {
         self.names.get(usize::from(stage.0)).map(String::as_str)
-    }
-
-    pub(crate) fn stage(&self, name: &str) -> Option<StageId> {
-        self.names.iter().position(|known| known == name).map(|index| StageId(index as u16))
     }
 }

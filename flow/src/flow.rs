@@ -68,6 +68,7 @@ pub struct Flow {
     pub(crate) name: String,
     pub(crate) stages: Vec<StageDef>,
     pub(crate) leaves: Vec<LeafDef>,
+    pub(crate) retired: Vec<String>,
     pub(crate) groups: Vec<Vec<StageId>>,
 }
 
@@ -124,6 +125,11 @@ impl Flow {
     /// Its leaves, in the order of declaration.
     pub fn leaves(&self) -> &[LeafDef] {
         &self.leaves
+    }
+
+    /// The names of stages that it had and has no longer.
+    pub fn retired(&self) -> &[String] {
+        &self.retired
     }
 
     /// The groups of stages that run together, each in the order of declaration.

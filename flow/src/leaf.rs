@@ -4,15 +4,24 @@
 //! caused them is durable, in the order of seq; what it learns can enter the order only as a submitted event. It must not wait
 //! for that in `deliver`, neither for room nor for the receipt: the order may be waiting for this very leaf. A thread of its own
 //! can.
+//!
+//! What leaves has left: while a log is read again, a leaf that is behind gets values before the next checkpoint has shown that
+//! the code is that which wrote the log.
+
+use std::any::TypeId;
 
 use downbeat_record::rkyv::Archived;
 use downbeat_record::{Correlation, DecodeError, Event, IdempotencyKey, Key, Seq, Timestamp, encoded_here};
 
+use crate::contracts::EventType;
+
 /// Something that is told what happened.
 pub trait Leaf: Send + 'static {
-    /// The last seq this leaf knows it delivered, from its own memory (a file, a table). Deliveries up to it
-    /// are not repeated, which makes a leaf that keeps such a memory exactly-once. `None` when it keeps none:
-    /// then delivery goes on from the last checkpoint in the log, at least once.
+    /// The last seq of which this leaf knows that it delivered *everything*, from its own memory (a file, a table). Deliveries
+    /// up to it are not repeated, which makes a leaf that keeps such a memory, and comes after one stage, exactly-once. After
+    /// several stages there may be a value of each for one event: such a leaf remembers [`Delivery::idempotency_key`], or
+    /// the seq before the last and which stages it had for that one, and drops by itself what comes once more. `None` when it keeps no
+    /// memory: then delivery goes on from the last checkpoint in the log, at least once.
     ///
     /// # Errors
     ///
@@ -29,7 +38,8 @@ pub trait Leaf: Send + 'static {
     /// in the log, and the next opening delivers it.
     fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError>;
 
-    /// Called when nothing more is at hand, so that a leaf can flush what it gathered.
+    /// Called when nothing more is at hand, and at least once in a thousand deliveries, so that a leaf can flush what it
+    /// gathered. What is not behind a flush does not count as delivered: after a crash it comes again.
     ///
     /// # Errors
     ///
@@ -73,6 +83,7 @@ pub struct Delivery<'a> {
     pub correlation: Correlation,
     /// The stage that sent it.
     pub stage: &'a str,
+    output: EventType,
     bytes: &'a [u8],
 }
 
@@ -83,10 +94,10 @@ impl<'a> Delivery<'a> {
         place: (Seq, Timestamp),
         key: Key,
         correlation: Correlation,
-        stage: &'a str,
+        (stage, output): (&'a str, EventType),
         bytes: &'a [u8],
     ) -> Self {
-        Self { seq: place.0, timestamp: place.1, key, correlation, stage, bytes }
+        Self { seq: place.0, timestamp: place.1, key, correlation, stage, output, bytes }
     }
 
     /// The value, in place.
@@ -95,11 +106,36 @@ impl<'a> Delivery<'a> {
     ///
     /// [`DecodeError`] when the stage sends another type.
     pub fn value<V: Event>(&self) -> Result<&'a Archived<V>, DecodeError> {
+        if self.output.type_id != TypeId::of::<V>() {
+            return Err(self.is_another(V::NAME));
+        }
         V::view(encoded_here(self.bytes))
+    }
+
+    #[cold]
+    fn is_another(&self, contract: &'static str) -> DecodeError {
+        let reason = format!("stage `{}` sends `{}`", self.stage, self.output.name);
+        DecodeError::Invalid { contract, reason }
     }
 
     /// A key under which the outside can recognise this delivery when it is repeated.
     pub fn idempotency_key(&self) -> IdempotencyKey {
         crate::command::key_of(self.stage, self.seq, u8::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Nothing, Rejected};
+
+    /// Found by reading: any bytes that happened to be a value of the type asked for were given as one.
+    #[test]
+    fn a_value_is_had_as_what_its_stage_sends_and_nothing_else() {
+        let sent = ("stage", EventType::of::<Nothing>());
+        let delivery = Delivery::new((Seq(1), Timestamp(1)), Key(1), Correlation(1), sent, &[]);
+        assert!(delivery.value::<Nothing>().is_ok());
+        let error = delivery.value::<Rejected>().map(drop).unwrap_err();
+        assert!(error.to_string().contains("stage `stage` sends `downbeat.Nothing`"), "{error}");
     }
 }

@@ -35,7 +35,7 @@ pub use cell::StageSums;
 pub use command::{Ledger, Mismatch, Pending, key_of, source_of};
 pub use context::{Context, Input, StageId};
 pub use contracts::{EventType, Kinds};
-pub use events::{Nothing, Rejected};
+pub use events::{Nothing, PANICKED, Rejected};
 pub use flow::{Flow, LeafDef, STAGES_MAX, StageDef};
 pub use leaf::{Delivery, Leaf, LeafError};
 pub use out::{COMMANDS_PER_EVENT_MAX, Command, OUTPUT_BYTES_MAX, Out};

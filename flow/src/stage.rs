@@ -94,8 +94,26 @@ impl fmt::Display for Reject {
 
 impl std::error::Error for Reject {}
 
+/// Without what the check said: that names addresses, and depends on how the program was built. A reason is logged and
+/// compared.
 impl From<DecodeError> for Reject {
     fn from(error: DecodeError) -> Self {
-        Self::new(error.to_string())
+        Self::new(match error {
+            DecodeError::Invalid { contract, .. } => format!("the payload is not a valid {contract}"),
+            error => error.to_string(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by reading: what rkyv says names addresses in a debug build, and nothing in a release build.
+    #[test]
+    fn the_reason_of_a_payload_that_cannot_be_read_follows_from_the_log_alone() {
+        let said = "pointer overran range: ptr 0x7f0012345678".to_owned();
+        let reject = Reject::from(DecodeError::Invalid { contract: "bank.Moved", reason: said });
+        assert_eq!(reject.reason(), "the payload is not a valid bank.Moved");
     }
 }

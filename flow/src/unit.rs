@@ -26,7 +26,7 @@ use crate::cell::{AnyStage, Cell, StageSums};
 use crate::command::fields_of;
 use crate::context::{Context, Input, StageId};
 use crate::contracts::Kinds;
-use crate::events::Rejected;
+use crate::events::{PANICKED, Rejected};
 use crate::flow::STAGES_MAX;
 use crate::out::{Command, Outbox};
 use crate::rows::{Row, Rows};
@@ -65,7 +65,7 @@ pub(crate) struct Running {
 }
 
 /// A stage that comes before another one of a unit.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Before {
     pub(crate) id: StageId,
     /// Its place, when it is in the same unit.
@@ -246,7 +246,7 @@ impl Unit {
         } else {
             Spot::ONLY
         };
-        let context = Context::new(record, &seen, &self.kinds);
+        let context = Context::new(record, &seen, &stage.after, &self.kinds);
         stage.cells[spot.shard as usize].apply(spot.row, &context, &mut stage.outbox)
     }
 
@@ -256,7 +256,7 @@ impl Unit {
         if !self.stages[round.place].outbox.is_at_work() {
             resume_unwind(panic);
         }
-        self.park(round, record, text_of(&*panic), true, sink);
+        self.park(round, record, PANICKED, true, sink);
     }
 
     /// Puts the stage back to where it was before the event, and the rejection into the order; unless the event is a
@@ -308,13 +308,6 @@ fn find(rows: &mut [Rows], shards: Shards, key: Key) -> Spot {
 
 /// What a panic carries.
 type Panic = Box<dyn Any + Send>;
-
-/// What it said.
-fn text_of(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("a panic without a message")
-}
 
 /// The most of a reason that is logged, in characters.
 const REASON_CHARS_MAX: usize = 512;

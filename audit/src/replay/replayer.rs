@@ -14,6 +14,8 @@ use crate::error::{AuditError, Diverged};
 pub(super) struct Replayer {
     unit: Unit,
     names: Vec<String>,
+    /// Stages that the log may know and the flow has no longer.
+    retired: Vec<String>,
     pub(super) commands: Commands,
     checkpoints: VecDeque<Checkpoint>,
     /// The seq of the next checkpoint, or none that there is.
@@ -49,6 +51,7 @@ impl Replayer {
         let mut replayer = Self {
             unit: flow.unit(&stages, Shards::All(shards.max(1)), &kinds),
             names: flow.stages().iter().map(|stage| stage.name.to_string()).collect(),
+            retired: flow.retired().to_vec(),
             commands: Commands::new(flow, kinds.of(TypeId::of::<Rejected>()).unwrap_or_default()),
             checkpoints,
             next_checkpoint: Seq::ZERO,
@@ -131,7 +134,9 @@ impl Replayer {
                 });
             }
         }
-        let unknown = |logged: &&StageDigest| !self.names.contains(&logged.stage);
+        let unknown = |logged: &&StageDigest| {
+            !self.names.contains(&logged.stage) && !self.retired.contains(&logged.stage)
+        };
         match logged.stages.iter().find(unknown) {
             Some(StageDigest { stage, .. }) => {
                 Err(Diverged::NoStage { stage: stage.clone(), flow: logged.flow.clone(), seq })

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use downbeat::{Key, Seq};
+use downbeat::{Key, PANICKED, Seq};
 
 use super::flow::{Account, Book, Milestone, PUTS_PER_MILESTONE, Put, Verdict, verdict};
 use super::rng::mix;
@@ -43,8 +43,8 @@ impl Model {
             Verdict::Rejected(reason) => {
                 self.due.insert(seq, Derived::Rejected { reason, panicked: false });
             }
-            Verdict::Panicked(reason) => {
-                self.due.insert(seq, Derived::Rejected { reason, panicked: true });
+            Verdict::Panicked(_) => {
+                self.due.insert(seq, Derived::Rejected { reason: PANICKED.to_owned(), panicked: true });
             }
         }
         let score = self.scores.entry(key).or_default();
