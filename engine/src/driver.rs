@@ -75,6 +75,7 @@ pub(crate) enum Phase {
 impl Driver {
     /// Runs until the engine is closed or abandoned, or something fails.
     pub(crate) fn run(mut self) -> Result<(), Cause> {
+        let _told = ToldOfPanics(self.shared.clone());
         let outcome = self.rounds();
         if let Err(cause) = &outcome {
             self.shared.fail(cause.clone());
@@ -109,7 +110,11 @@ impl Driver {
             }
             if busy {
                 self.idle_since = None;
-            } else if !self.looks_again() {
+                continue;
+            }
+            // Stages get on without the disk, and duplicates leave nothing on it.
+            self.publish_metrics();
+            if !self.looks_again() {
                 self.sleep()?;
             }
         }
@@ -327,7 +332,7 @@ impl Driver {
         settled && self.actors.is_quiet(last) && self.sequencer.is_idle()
     }
 
-    fn publish_metrics(&self) {
+    pub(crate) fn publish_metrics(&self) {
         let stats = self.sequencer.stats();
         self.shared.counters.store(&Metrics {
             events: stats.events,
@@ -345,6 +350,40 @@ impl Driver {
     }
 }
 
+/// Whoever waits for the engine hears of a panic of its thread; who submits hears from the sequencer.
+struct ToldOfPanics(Arc<Shared>);
+
+impl Drop for ToldOfPanics {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error: Box<dyn std::error::Error + Send + Sync> =
+                "the sequencer thread panicked; see its message".into();
+            self.0.fail(error.into());
+        }
+    }
+}
+
 fn cause(error: impl std::error::Error + Send + Sync + 'static) -> Cause {
     Arc::new(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use downbeat_record::{BatchNo, Epoch};
+
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_thread_that_orders_is_a_failure_of_the_engine() {
+        let log = Arc::new(downbeat_wal::Memory::new());
+        let shared = Shared::new(Seq::ZERO, (BatchNo(1), Epoch(1)), None, log);
+        let told = shared.clone();
+        let thread = std::thread::spawn(move || {
+            let _told = ToldOfPanics(told);
+            panic!("on purpose");
+        });
+        assert!(thread.join().is_err());
+        assert!(shared.failure().is_some_and(|cause| cause.to_string().contains("panicked")));
+        assert!(!shared.wait_durable(Seq(1)), "nobody waits for it any more");
+    }
 }

@@ -2,14 +2,17 @@
 
 use std::any::TypeId;
 use std::collections::VecDeque;
+use std::num::NonZero;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus, pin};
-use downbeat_flow::{EventType, Flow, FlowError, Stage};
+use downbeat_flow::{EventType, Flow, FlowError, LeafDef, Stage, StageDef};
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{BatchKind, Checkpoint, Event, Fields, Key, Kind, Seq};
+use downbeat_record::{
+    BatchKind, Checkpoint, Digest, Event, Fields, Key, Kind, LeafProgress, Seq, StageDigest,
+};
 use downbeat_sequencer::{Clock, Fill, Ingress, Start, SubmitError, SystemClock, sequencer};
 use downbeat_wal::segment::HeaderError;
 use downbeat_wal::{Log, NotReady, OpenError, ScanError};
@@ -36,7 +39,6 @@ pub struct Engine {
     wake: downbeat_wal::Bell,
     thread: Mutex<Thread>,
     opened: Opened,
-    log: downbeat_wal::Options,
     /// Events behind which a worker lags.
     lag_max: u64,
 }
@@ -56,7 +58,6 @@ struct Parts {
     actors: Arc<Actors>,
     wake: downbeat_wal::Bell,
     opened: Opened,
-    log: downbeat_wal::Options,
     lag_max: u64,
 }
 
@@ -90,7 +91,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`], [`ErrorKind::Corrupt`], [`ErrorKind::Diverged`], [`ErrorKind::Invalid`] for settings
-    /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`]. The log is as it was.
+    /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`]. What the log says is as it was. Code that diverges may
+    /// have had effects before that showed: a leaf that is behind goes on while the log is read.
     pub fn open(options: Options, flow: Flow) -> Result<Self, Error> {
         // The log belongs to one thread from its birth: the kernel lets only the thread that made a ring use it.
         let (opened, wait) = std::sync::mpsc::sync_channel(1);
@@ -111,9 +113,9 @@ impl Engine {
                 "the sequencer thread panicked while opening; see its message",
             ))
         })?;
-        let Parts { ingress, kinds, shared, actors, wake, opened, log, lag_max } = parts;
+        let Parts { ingress, kinds, shared, actors, wake, opened, lag_max } = parts;
         let thread = Mutex::new(Thread::Running(thread));
-        Ok(Self { ingress, kinds, shared, actors, wake, thread, opened, log, lag_max })
+        Ok(Self { ingress, kinds, shared, actors, wake, thread, opened, lag_max })
     }
 
     /// Begins to submit an event; see [`Submission`] for how to go on.
@@ -126,8 +128,10 @@ impl Engine {
 
     /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
     ///
-    /// The kind of an event has to be [`Engine::kind_of`] its type: no stage is on another. One that the log has no contract
-    /// for is refused, and so is what passes for an event of a stage.
+    /// The kind of an event has to be [`Engine::kind_of`] its type, and bytes that are encoded already have to be of that
+    /// type: neither is looked at here. What is of another type gets its place, every stage that reads it rejects it, and an audit
+    /// says of the log for ever that it does not hold. A kind that the log has no contract for is refused, and so is what passes for
+    /// an event of a stage.
     pub fn ingress(&self) -> Ingress {
         self.ingress.clone()
     }
@@ -151,7 +155,7 @@ impl Engine {
     /// Every event from `from` on, first out of the log, then live, without a gap and without a duplicate.
     /// Events show when they are durable.
     pub fn subscribe(&self, from: Seq) -> Subscription {
-        Subscription::new(self.log.clone(), self.shared.clone(), from.max(Seq(1)))
+        Subscription::new(self.shared.clone(), from.max(Seq(1)))
     }
 
     /// Folds over the states of a stage, as they are between two events; `None` when the flow has no such stage.
@@ -170,7 +174,7 @@ impl Engine {
         &self.opened
     }
 
-    /// The counters, as of the last round of the sequencer thread.
+    /// The counters, as of the last round of the sequencer thread: a twentieth of a second ago at most while it runs.
     pub fn metrics(&self) -> Metrics {
         self.shared.counters.load()
     }
@@ -278,26 +282,30 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     if let Some(EventType { name, version, .. }) = EventType::clash(&types) {
         return Err(Error::because(ErrorKind::Invalid, FlowError::SameContract { name, version }));
     }
-    let pinned = pin(options.core);
     let mut recovery = Recovery::new(&options.order);
     let log_options = downbeat_wal::Options { batch_bytes: options.order.batch_bytes, ..options.log };
     let (mut log, recovered) = Log::open(&log_options, |batch| recovery.visit(batch)).map_err(open_error)?;
+    recovery.check_stages(&flow)?;
     let bound = recovery.bind(&flow, &options.events);
     let Bound { kinds, submitted, grew } =
         bound.map_err(|error| Error::because(ErrorKind::Invalid, error))?;
-    if grew {
-        let body = recovery.contracts.to_json();
-        let (needed, max) = (BATCH_HEADER_LEN + body.len(), log_options.batch_bytes);
-        if needed > max {
-            let what = format!(
-                "the contracts take {needed} bytes and a batch holds {max}: raise `batch_bytes`, or declare fewer \
-                 or smaller event types"
-            );
-            return Err(Error::new(ErrorKind::Invalid, what));
-        }
-        wait_for_room(&mut log)?;
-        let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);
-        declared.and_then(|_| log.drain()).map_err(log_error)?;
+    let contracts = grew.then(|| recovery.contracts.to_json());
+    let max = log_options.batch_bytes - BATCH_HEADER_LEN;
+    if let Some(body) = contracts.as_ref().filter(|body| body.len() > max) {
+        let what = format!(
+            "the contracts take {} bytes and a batch holds {max}: raise `batch_bytes`, or declare fewer or smaller \
+             event types",
+            body.len()
+        );
+        return Err(Error::new(ErrorKind::Invalid, what));
+    }
+    let needed = largest_checkpoint(&flow).to_json().len();
+    if needed > max {
+        let what = format!(
+            "a checkpoint of this flow may take {needed} bytes and a batch holds {max}: raise `batch_bytes`, or give \
+             stages and leaves shorter names"
+        );
+        return Err(Error::new(ErrorKind::Invalid, what));
     }
 
     let last_seq = recovery.last_seq;
@@ -314,18 +322,27 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     order.doorbell().hang(move || rung.ring());
 
     let own = (recovered.last_batch.next(), recovered.epoch);
-    let shared = Shared::new(last_seq, own, recovery.checkpoints.last().cloned());
+    let shared = Shared::new(last_seq, own, recovery.checkpoints.last().cloned(), log.storage());
     let ports = Ports {
-        history: Arc::new(LogHistory::new(log_options.clone(), shared.clone())),
+        history: Arc::new(LogHistory::new(shared.clone())),
         commands: Arc::new(Derived(order.derived())),
         recovered: last_seq,
         checkpoints: recovery.checkpoints,
     };
     let settings = downbeat_actors::Settings { batches: order.batches().len(), ..options.actors };
+    let crowded = crowded(options.core, &settings);
     let name = flow.name().to_owned();
     let rung = wake.clone();
     let (actors, feeds) = Actors::start(flow, kinds, settings, ports, move || rung.ring())?;
     let actors = Arc::new(actors);
+    if let Some(body) = contracts {
+        // Not before: an opening that fails leaves the log as it was.
+        wait_for_room(&mut log)?;
+        let declared = log.append_control(BatchKind::Contracts, SystemClock.now(), &body);
+        declared.and_then(|_| log.drain()).map_err(log_error)?;
+    }
+    // Last: a thread starts where the one is that starts it.
+    let pinned = pin(options.core);
 
     let driver = Driver {
         log,
@@ -350,12 +367,14 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         checkpoints: 0,
         phase: Phase::Open,
     };
+    driver.publish_metrics();
     let mut notices = recovered.notices;
     if !pinned {
         notices.push(
             "the thread that orders could not be kept on one core: the system does not allow it".to_owned(),
         );
     }
+    notices.extend(crowded);
     let opened = Opened {
         log_id: recovered.log_id,
         epoch: recovered.epoch,
@@ -365,7 +384,31 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         notices,
     };
     let lag_max = options.order.window_events / LAG_PART;
-    Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, log: log_options, lag_max }))
+    Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, lag_max }))
+}
+
+/// What to say where threads that are to keep a core each have to share some. Asked before this thread goes to its own.
+fn crowded(core: Option<usize>, flow: &downbeat_actors::Settings) -> Option<String> {
+    let last = core.max(flow.first_core.map(|first| first.saturating_add(flow.threads.max(1) - 1)))?;
+    let there = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (there <= last).then(|| {
+        let wanted = last.saturating_add(1);
+        format!("threads that are to keep a core each need {wanted} cores, and {there} may be used: some share one")
+    })
+}
+
+/// What a checkpoint of the flow may come to take.
+fn largest_checkpoint(flow: &Flow) -> Checkpoint {
+    let (digest, seq) = (Digest(u128::MAX), Seq(u64::MAX));
+    let digests =
+        |stage: &StageDef| StageDigest { stage: stage.name.to_string(), outputs: digest, state: digest };
+    let progress = |leaf: &LeafDef| LeafProgress { leaf: leaf.name.to_string(), delivered: seq };
+    Checkpoint {
+        seq,
+        flow: flow.name().to_owned(),
+        stages: flow.stages().iter().map(digests).collect(),
+        leaves: flow.leaves().iter().map(progress).collect(),
+    }
 }
 
 /// The front door for events that stages emit.

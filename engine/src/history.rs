@@ -4,31 +4,27 @@ use std::sync::Arc;
 
 use downbeat_actors::{History, HistoryError};
 use downbeat_record::{Batch, BatchKind, Seq};
+use downbeat_wal::Trust;
 use downbeat_wal::reader::{ReadError, ReadOptions, Reader};
-use downbeat_wal::{BackendChoice, Options, Trust};
 
 use crate::shared::Shared;
 
 /// Opens a reader on the log of this engine. It reads everything that is whole; how much of that is durable the
 /// engine knows better than the bytes do.
-pub(crate) fn reader(log: &Options, shared: &Shared, from: Seq) -> Result<Reader, ReadError> {
+pub(crate) fn reader(shared: &Shared, from: Seq) -> Result<Reader, ReadError> {
     let own = Some(shared.own);
     let options = ReadOptions { from, trust: Trust::Everything, verify_chain: false, own };
-    match &log.backend {
-        BackendChoice::Storage(storage) => Reader::on(Arc::clone(storage), options),
-        _ => Reader::open_with(&log.dir, options),
-    }
+    Reader::on(Arc::clone(&shared.log), options)
 }
 
 /// The log of an engine, as far as it is durable.
 pub(crate) struct LogHistory {
-    log: Options,
     shared: Arc<Shared>,
 }
 
 impl LogHistory {
-    pub(crate) fn new(log: Options, shared: Arc<Shared>) -> Self {
-        Self { log, shared }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
     }
 }
 
@@ -49,7 +45,7 @@ impl History for LogHistory {
         if !self.shared.wait_durable(upto) {
             return Err(format!("the engine stopped before seq {upto} was durable").into());
         }
-        let mut reader = reader(&self.log, &self.shared, from)?;
+        let mut reader = reader(&self.shared, from)?;
         let mut next = from;
         while next <= upto {
             let Some(located) = reader.next_batch()? else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use downbeat_actors::Wait;
 use downbeat_flow::EventType;
 use downbeat_record::Event;
+use downbeat_sequencer::{IDEMPOTENCY_KEYS_MAX, WINDOW_EVENTS_MIN};
 
 use crate::error::{Error, ErrorKind};
 
@@ -16,12 +17,12 @@ const AGE_MIN_NS: u64 = 60_000_000_000;
 /// How an engine is opened. Start with [`Options::new`] and change what matters.
 #[derive(Clone)]
 pub struct Options {
-    /// The log: directory, segment size, writes in flight, backend.
+    /// The log: directory, segment size, writes in flight, backend. Its `batch_bytes` is that of `order`, whatever is said here.
     pub log: downbeat_wal::Options,
     /// The order: ring, receipts in flight, window, idempotency. At least as many keys as the window has events are
     /// remembered, for at least a minute.
     pub order: downbeat_sequencer::Settings,
-    /// The flow: shards, threads, lanes.
+    /// The flow: shards, threads, lanes. Its `batches` is that of `order`, whatever is said here.
     pub actors: downbeat_actors::Settings,
     /// A batch is handed to the disk while others are being written once it holds this many bytes; with nothing
     /// being written, at once. Default 64 KiB.
@@ -110,7 +111,9 @@ impl Options {
 
     /// What is wrong with the settings, beyond what the log says of its own.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let (keys, window) = (self.order.idempotency.keys as u64, self.order.window_events);
+        // As they are used, not as they were given.
+        let keys = self.order.idempotency.keys.min(IDEMPOTENCY_KEYS_MAX) as u64;
+        let window = self.order.window_events.max(WINDOW_EVENTS_MIN);
         let what = if self.actors.checkpoint_interval == 0 {
             "`actors.checkpoint_interval` is 0; checkpoints are at least one event apart".to_owned()
         } else if keys < window {

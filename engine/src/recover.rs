@@ -1,14 +1,18 @@
 //! What an engine takes out of its log when it opens: keys that were used, contracts, checkpoints.
 
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::sync::Arc;
 
-use downbeat_flow::{EventType, Flow, Kinds};
+use downbeat_flow::{EventType, Flow, Kinds, source_of};
 use downbeat_record::{
-    BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Timestamp, WholeBatch,
+    BatchKind, Checkpoint, Contract, ContractError, ContractTable, Kind, Seq, Shown, SourceId, Timestamp,
+    WholeBatch,
 };
 use downbeat_sequencer::{IdempotencyWindow, LAST_MAX, Settings};
+
+use crate::error::{Error, ErrorKind};
 
 type Failure = Box<dyn StdError + Send + Sync>;
 
@@ -27,6 +31,8 @@ pub(crate) struct Recovery {
     pub(crate) window: IdempotencyWindow,
     pub(crate) contracts: ContractTable,
     pub(crate) checkpoints: Vec<Checkpoint>,
+    /// Who emitted something, and the first event of each.
+    emitters: BTreeMap<SourceId, Seq>,
     pub(crate) last_seq: Seq,
     pub(crate) last_timestamp: Timestamp,
 }
@@ -37,6 +43,7 @@ impl Recovery {
             window: IdempotencyWindow::new(settings.idempotency),
             contracts: ContractTable::new(),
             checkpoints: Vec::new(),
+            emitters: BTreeMap::new(),
             last_seq: Seq::ZERO,
             last_timestamp: Timestamp::default(),
         }
@@ -76,9 +83,38 @@ impl Recovery {
             }
             self.last_timestamp = record.timestamp;
             self.window.insert_record(&record);
+            if record.fields.derived {
+                self.emitters.entry(record.fields.source).or_insert(record.seq);
+            }
         }
         self.last_seq = Seq(batch.next_seq().0 - 1);
         Ok(())
+    }
+
+    /// Refuses a log that holds what a stage gave which the flow does not have: nobody would compare it, and under another
+    /// name the stage would emit all of it once more.
+    pub(crate) fn check_stages(&self, flow: &Flow) -> Result<(), Error> {
+        let stages = flow.stages().iter().map(|stage| &*stage.name);
+        let known: Vec<&str> = stages.chain(flow.retired().iter().map(String::as_str)).collect();
+        let sources: Vec<SourceId> = known.iter().map(|name| source_of(name)).collect();
+        let mut digests = self
+            .checkpoints
+            .iter()
+            .flat_map(|logged| logged.stages.iter().map(|one| (logged.seq, &one.stage)));
+        let (seq, who) = if let Some((seq, stage)) =
+            digests.find(|(_, stage)| !known.contains(&stage.as_str()))
+        {
+            (seq, format!("a stage `{}`, of which it has digests at seq {seq}", Shown(stage)))
+        } else if let Some((_, seq)) = self.emitters.iter().find(|(source, _)| !sources.contains(source)) {
+            (*seq, format!("the stage that emitted seq {seq}"))
+        } else {
+            return Ok(());
+        };
+        let what = format!(
+            "the flow does not have {who}: open the log with the code that wrote it. If the stage is gone for good, say so with \
+             `retired`; under another name it is a new stage, which emits for all of the log once more"
+        );
+        Err(Error::new(ErrorKind::Diverged, what).at(seq))
     }
 
     /// Gives numbers to the contracts of a flow and of the events declared besides.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use downbeat_record::{BatchNo, Checkpoint, Epoch, Seq};
+use downbeat_wal::storage::Storage;
 use event_listener::{Event, EventListener, Listener};
 
 use crate::metrics::Counters;
@@ -20,6 +21,8 @@ pub(crate) struct Shared {
     moved: Event,
     /// The first batch that this engine writes, and its epoch.
     pub(crate) own: (BatchNo, Epoch),
+    /// Where the log is.
+    pub(crate) log: Arc<dyn Storage>,
     pub(crate) tail: Tail,
     pub(crate) readers: Readers,
     pub(crate) counters: Counters,
@@ -30,9 +33,15 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(recovered: Seq, own: (BatchNo, Epoch), checkpoint: Option<Checkpoint>) -> Arc<Self> {
+    pub(crate) fn new(
+        recovered: Seq,
+        own: (BatchNo, Epoch),
+        checkpoint: Option<Checkpoint>,
+        log: Arc<dyn Storage>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             own,
+            log,
             durable: AtomicU64::new(recovered.0),
             last: AtomicU64::new(recovered.0),
             moved: Event::new(),

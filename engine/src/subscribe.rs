@@ -17,7 +17,6 @@ use crate::shared::Shared;
 /// newest batches from memory and falls back to the log when it is behind them. Subscriptions share the few readers of
 /// the log that are open at a time, so that ten thousand which have stopped reading hold neither files nor threads.
 pub struct Subscription {
-    log: downbeat_wal::Options,
     shared: Arc<Shared>,
     next: Seq,
     current: Option<(Arc<Batch>, Place)>,
@@ -33,10 +32,10 @@ pub struct Subscribed {
 }
 
 impl Subscription {
-    pub(crate) fn new(log: downbeat_wal::Options, shared: Arc<Shared>, from: Seq) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, from: Seq) -> Self {
         shared.tail.join();
         let reader = shared.readers.id();
-        Self { log, shared, next: from, current: None, reader }
+        Self { shared, next: from, current: None, reader }
     }
 
     /// The seq of the event that comes next.
@@ -123,7 +122,7 @@ impl Subscription {
         let mut source = match self.shared.readers.take(self.reader) {
             // It stands elsewhere when the batches since came out of memory.
             Some(reader) if reader.next_seq() == self.next => reader,
-            _ => reader(&self.log, &self.shared, self.next).map_err(io)?,
+            _ => reader(&self.shared, self.next).map_err(io)?,
         };
         while let Some(located) = source.next_batch().map_err(io)? {
             if located.batch.kind() == BatchKind::Data && located.batch.next_seq() > self.next {

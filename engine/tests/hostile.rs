@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{Count, Moved, Notes, flow, options, total};
-use downbeat::{Engine, ErrorKind, Event, IdempotencyKey, Key, Seq};
+use common::{Balance, Count, Moved, Notes, Reached, flow, options, total};
+use downbeat::{Engine, ErrorKind, Event, Flow, IdempotencyKey, Key, Seq};
 use downbeat_record::{Batch, BatchKind, Contract, ContractTable, Fields, Kind, SourceId, Timestamp};
 use downbeat_wal::{BackendChoice, Log};
 
@@ -100,6 +100,20 @@ fn contracts_that_no_batch_can_hold_are_refused_with_both_numbers() {
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     assert!(one_line(&error).contains("batch_bytes"), "{error}");
     assert_eq!(total(&open(dir.path(), 256 << 10).unwrap()), 5);
+}
+
+/// Found by reading: the first checkpoint was a panic of the thread that orders, and whoever subscribed waited for ever.
+#[test]
+fn names_that_no_checkpoint_can_hold_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = options(dir.path());
+    options.order.batch_bytes = 16 << 10;
+    let flow = Flow::named("long").stage(&"x".repeat(16 << 10), Balance).on::<Moved>().emits::<Reached>();
+    let error = Engine::open(options, flow.build().unwrap()).map(drop).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    assert!(
+        one_line(&error).contains("a checkpoint of this flow") && one_line(&error).contains("batch_bytes")
+    );
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Count, Moved, Notes, flow, open, options, reached, total, until_applied};
-use downbeat::{Ack, Engine, ErrorKind, Event, IdempotencyKey, Key, Mode, Seq};
+use common::{Balance, Count, Moved, Notes, Reached, flow, open, options, reached, total, until_applied};
+use downbeat::{Ack, Engine, ErrorKind, Event, Flow, IdempotencyKey, Key, Mode, Seq};
 
 #[test]
 fn what_was_acknowledged_is_there_after_a_close_and_after_a_drop() {
@@ -198,9 +198,13 @@ async fn thousands_of_tasks_submit_at_once_and_each_gets_its_own_place() {
 fn settings_that_cannot_be_are_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     type Change = fn(&mut downbeat::Options);
-    let beyond: [(&str, Change); 5] = [
+    let beyond: [(&str, Change); 6] = [
         ("actors.checkpoint_interval", |options| options.actors.checkpoint_interval = 0),
         ("order.idempotency.keys", |options| options.order.idempotency.keys = 0),
+        // A window of none is one of four.
+        ("order.idempotency.keys", |options| {
+            (options.order.idempotency.keys, options.order.window_events) = (0, 0);
+        }),
         ("order.window_events", |options| options.order.window_events = (1 << 20) + 1),
         ("order.idempotency.age_ns", |options| options.order.idempotency.age_ns = 1_000_000),
         ("depth", |options| options.log.depth = 0),
@@ -293,4 +297,112 @@ fn a_leaf_that_remembers_more_than_there_is_is_refused() {
         error.to_string().contains("it remembers that it delivered seq 3, and the log ends with 0"),
         "{error}"
     );
+}
+
+fn renamed(retired: Option<&str>) -> Flow {
+    let flow = Flow::named("bank")
+        .stage("saldo", Balance)
+        .on::<Moved>()
+        .on::<Reached>()
+        .emits::<Reached>()
+        .stage("count", Count::default())
+        .global()
+        .on::<Reached>()
+        .after(["saldo"]);
+    let flow = if let Some(name) = retired { flow.retired(name) } else { flow };
+    flow.build().unwrap()
+}
+
+/// Found by reading: its events stood in the log, and under its new name it emitted all of them once more.
+#[test]
+fn a_stage_that_was_renamed_or_left_out_is_noticed_unless_it_is_retired() {
+    for closed in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let engine = open(dir.path());
+        for _ in 0..10 {
+            engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+        }
+        while engine.durable() < Seq(20) {
+            std::thread::yield_now();
+        }
+        if closed {
+            engine.close().unwrap();
+        }
+        drop(engine);
+        let error = Engine::open(options(dir.path()), renamed(None)).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Diverged, "{error}");
+        let named = if closed { "a stage `balance`" } else { "the stage that emitted seq" };
+        assert!(error.to_string().contains(named) && error.to_string().contains("`retired`"), "{error}");
+        assert_eq!(total(&open(dir.path())), 1_000, "the log is as it was");
+
+        let engine = Engine::open(options(dir.path()), renamed(Some("balance"))).unwrap();
+        while engine.durable() < Seq(30) {
+            assert!(engine.failure().is_none());
+            std::thread::yield_now();
+        }
+        let saldo = engine.fold_states::<Balance, i64>("saldo", 0, |sum, _, balance| sum + balance);
+        assert_eq!(saldo, Some(1_000));
+        engine.close().unwrap();
+    }
+}
+
+/// Found by reading: it took down the stage, six of them the engine, and was answered as if there were no such stage.
+#[test]
+fn a_question_that_panics_does_so_where_it_was_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path());
+    engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+    until_applied(&engine);
+    for _ in 0..10 {
+        let ask = || engine.fold_states::<Balance, ()>("balance", (), |(), _, _| panic!("asked too much"));
+        let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)).unwrap_err();
+        assert_eq!(panic.downcast_ref(), Some(&"asked too much"));
+    }
+    assert_eq!(total(&engine), 100);
+    engine.close().unwrap();
+}
+
+/// Found by reading: they were zero until something new was durable.
+#[test]
+fn metrics_move_without_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = IdempotencyKey::of("payment 1");
+    let engine = open(dir.path());
+    engine.submit(&Moved { cents: 5 }).key(Key(1)).idempotency_key(key).wait().unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let engine = open(dir.path());
+    let metrics = engine.metrics();
+    assert_eq!((metrics.last_seq, metrics.durable_seq, metrics.applied_seq), (1, 1, 1));
+    engine.submit(&Moved { cents: 5 }).key(Key(1)).idempotency_key(key).send().unwrap();
+    while engine.metrics().duplicates == 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(engine.metrics().last_seq, 1);
+}
+
+mod drafts {
+    #[derive(downbeat::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(name = "bank.Closed", version = 1, crate = downbeat::record)]
+    pub(crate) struct First {
+        pub(crate) n: u8,
+    }
+
+    #[derive(downbeat::Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+    #[event(name = "bank.Closed", version = 1, crate = downbeat::record)]
+    pub(crate) struct Second {
+        pub(crate) n: u64,
+    }
+}
+
+/// Found by reading: the contracts of a program that was refused stayed in the log, and their versions were spent.
+#[test]
+fn an_opening_that_fails_leaves_no_contract_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = options(dir.path()).event::<drafts::First>();
+    Engine::open(first, common::flow_to(Count::default(), Foreign)).map(drop).unwrap_err();
+    let second = options(dir.path()).event::<drafts::Second>();
+    let engine = Engine::open(second, flow(Count::default(), Notes::default())).unwrap();
+    assert_eq!(engine.submit(&drafts::Second { n: 1 }).wait().unwrap().seq, Seq(1));
+    engine.close().unwrap();
 }

@@ -1,0 +1,44 @@
+//! Threads that keep a core each do so, and the others may go wherever the process may.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use common::{Count, Notes, flow, options};
+use downbeat::{Engine, Mode};
+
+/// The cores that each thread of this process may use, by the thread's name.
+fn cores() -> BTreeMap<String, String> {
+    let tasks = fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    tasks
+        .map(|task| {
+            let status = fs::read_to_string(task.join("status")).unwrap();
+            let of = |key| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim().to_owned();
+            (of("Name:"), of("Cpus_allowed_list:"))
+        })
+        .collect()
+}
+
+/// Found by reading: the thread that orders went to its core first, and every thread that it started stayed on that one.
+#[test]
+fn in_latency_mode_the_order_and_each_flow_thread_have_a_core_of_their_own() {
+    let free = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let free = free.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap().trim();
+    let there = std::thread::available_parallelism().unwrap().get();
+    for threads in [1, there, there + 1] {
+        let dir = tempfile::tempdir().unwrap();
+        let options = options(dir.path()).threads(threads).mode(Mode::Latency);
+        let engine = Engine::open(options, flow(Count::default(), Notes::default())).unwrap();
+        let cores = cores();
+        let (order, first) = (&cores["downbeat-order"], &cores["downbeat-flow-0"]);
+        assert!(order.parse::<usize>().is_ok() && first.parse::<usize>().is_ok(), "{cores:?}");
+        assert!(there == 1 || order != first, "{cores:?}");
+        for name in ["downbeat-pool", "downbeat-leaves", "downbeat-mender"] {
+            assert_eq!(cores.get(name).map(String::as_str), Some(free), "{name} of {cores:?}");
+        }
+        let told = engine.opened().notices.iter().any(|notice| notice.contains("keep a core each"));
+        assert_eq!(told, threads + 1 > there, "{:?}", engine.opened().notices);
+        engine.close().unwrap();
+    }
+}
