@@ -55,8 +55,11 @@ Examples:
     --on-bad-input dead-letter --dead-letters bad.jsonl
 
 Running it again on the same log and input adds nothing: every event is
-recognised by its case and its place in the case. A digest stands for the
-outputs and the state of a stage, over all events of the log.")]
+recognised by its case and its place among the readable events of the case,
+unless over a million others, or twice the events of the input, came in since.
+An input that was repaired, or a second one about the same cases, needs a log of
+its own. A digest stands for the outputs and the state of a stage, over all
+events of the log.")]
 pub(crate) struct RunArgs {
     /// The flow
     #[arg(long, value_name = "NAME")]
@@ -70,7 +73,7 @@ pub(crate) struct RunArgs {
     /// What to do with an input that cannot be read
     #[arg(long, value_enum, default_value_t = OnBadInput::Stop, value_name = "WHAT")]
     pub(crate) on_bad_input: OnBadInput,
-    /// Where inputs that cannot be read go, as JSON lines
+    /// A new file for inputs that cannot be read: place, reason and up to 512 bytes of each, as JSON lines
     #[arg(long, value_name = "FILE")]
     pub(crate) dead_letters: Option<PathBuf>,
     /// Where the flow's notifications go, one a line; exactly once, also across crashes
@@ -143,12 +146,12 @@ Examples:
   downbeat demo --events 5000000 --log /mnt/fast/demo --keep")]
 pub(crate) struct DemoArgs {
     /// How many events to make
-    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 1_000_000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=500_000_000))]
     pub(crate) events: u64,
     /// The flow; by default the first that can make events
     #[arg(long, value_name = "NAME")]
     pub(crate) flow: Option<String>,
-    /// Where to put the log: a directory that is empty or not there [default: a temporary one]
+    /// Where to put the log, which is removed at the end: a directory that is empty or not there [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub(crate) log: Option<PathBuf>,
     /// Leave the log there

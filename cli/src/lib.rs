@@ -29,7 +29,7 @@
 //! }
 //! ```
 //!
-//! Results go to stdout, everything else to stderr; an error is one line. Exit codes: 0 it holds, 1 it does not,
+//! Results go to stdout, everything else to stderr; an error is one line, but for one in the arguments. Exit codes: 0 it holds, 1 it does not,
 //! 2 usage, 3 the system refused; 130 and 143 after a signal.
 #![forbid(unsafe_code)]
 

@@ -33,8 +33,7 @@ impl Workload for Loan {
             OnBad::Skip => OnBadInput::Skip,
             OnBad::Keep => OnBadInput::DeadLetter,
         };
-        let source = if input == Path::new("-") { Source::Stdin } else { Source::from(input) };
-        let loaded = read(&source, on_bad).map_err(bad)?;
+        let loaded = read(&Source::from(input), on_bad).map_err(bad)?;
         Ok(Loaded {
             bad: loaded.bad,
             dead_letters: loaded.dead_letters.iter().map(dead_letter).collect(),

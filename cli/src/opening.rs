@@ -7,7 +7,7 @@ use downbeat::{BackendChoice, Engine, Options, probe};
 
 use crate::args::{Backend, EngineArgs, Mode};
 
-/// How the engine is opened to take this many events, all of which it must recognise when they come again.
+/// How the engine is opened to take this many events, all of which it must recognise when they come again at once.
 pub(crate) fn options(log: &Path, args: &EngineArgs, events: u64) -> Options {
     let mut options =
         Options::new(log).shards(args.shards).threads(usize::from(args.threads)).mode(args.mode.into());

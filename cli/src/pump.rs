@@ -90,7 +90,15 @@ pub(crate) fn pump(
         engine.close()?;
     }
     let acknowledged = number(pump.pumped.acknowledged);
-    Err(Failure::from(error).about(event).and(format_args!("{acknowledged} events before it are durable")))
+    let conflict = error.kind() == ErrorKind::Conflict;
+    let failure = Failure::from(error).about(event);
+    // Whoever typed the command has no other key to give.
+    let failure = if conflict {
+        failure.and("the log was made of another input; give this one a new --log")
+    } else {
+        failure
+    };
+    Err(failure.and(format_args!("{acknowledged} events before it are durable")))
 }
 
 struct Pump {

@@ -83,6 +83,38 @@ fn a_bad_line_can_be_skipped_or_kept() {
 }
 
 #[test]
+fn dead_letters_of_another_run_are_not_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("bad.jsonl"), format!("{GOOD}nonsense\n")).unwrap();
+    fs::write(dir.path().join("worse.jsonl"), format!("{GOOD}rubbish\n")).unwrap();
+    let keep = ["--on-bad-input", "dead-letter", "--dead-letters"];
+    let args = |input, dead| [&RUN[..], &[input], &keep, &[dead]].concat();
+    for _ in 0..2 {
+        assert_eq!(downbeat(dir.path(), &args("bad.jsonl", "dead.jsonl")).code, 0, "the same run once more");
+    }
+    let dead = fs::read(dir.path().join("dead.jsonl")).unwrap();
+    for (input, dead) in [("worse.jsonl", "dead.jsonl"), ("bad.jsonl", "bad.jsonl"), ("bad.jsonl", "log")] {
+        let ran = downbeat(dir.path(), &args(input, dead));
+        let said = format!(
+            "downbeat: {dead}: holds something else than the dead letters of this input; name a new file\n"
+        );
+        assert_eq!((ran.code, ran.stderr), (2, said));
+    }
+    assert_eq!(fs::read(dir.path().join("dead.jsonl")).unwrap(), dead);
+    assert!(fs::read_to_string(dir.path().join("bad.jsonl")).unwrap().starts_with(GOOD));
+}
+
+#[test]
+fn an_input_without_events_is_said_and_makes_no_log() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("nothing.jsonl"), "nonsense\n{}\n").unwrap();
+    let ran = downbeat(dir.path(), &[&RUN[..], &["nothing.jsonl", "--on-bad-input", "skip"]].concat());
+    let said = "downbeat: nothing.jsonl: no events to submit, and 2 bad inputs\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (1, said));
+    assert!(!dir.path().join("log").exists());
+}
+
+#[test]
 fn what_makes_no_sense_is_a_usage_error() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("good.jsonl"), GOOD).unwrap();

@@ -227,6 +227,13 @@ fn a_demo_checks_what_it_promises_and_cleans_up() {
     assert!(!ran.stdout.contains('✗') && ran.stdout.contains("20,000 loan events"), "{}", ran.stdout);
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
     assert!(!dir.path().join("log").exists());
+    std::fs::create_dir(dir.path().join("log")).unwrap();
+    assert_eq!(downbeat(dir.path(), &args).code, 0);
+    assert_eq!(
+        std::fs::read_dir(dir.path().join("log")).unwrap().count(),
+        0,
+        "a directory that was there stays"
+    );
     assert_eq!(downbeat(dir.path(), &[&args[..], &["--keep"]].concat()).code, 0);
     assert_eq!(downbeat(dir.path(), &["verify", "log"]).code, 0);
     let again = downbeat(dir.path(), &args);

@@ -99,6 +99,14 @@ impl Asked {
                 Source::Machine { place, dir: args.dir, how, progress: !args.no_progress }
             }
         };
+        if args.html.as_deref() == Some(Path::new("-")) {
+            return Err(Failure::usage(
+                "--html - would be a file of that name; give a page a name that ends in .html",
+            ));
+        }
+        if args.html.is_some() && args.html == args.json {
+            return Err(Failure::usage("--html and --json name the same file"));
+        }
         let html = args.html.map(Output::begin).transpose()?;
         let json = args.json.filter(|_| !json_to_stdout).map(Output::begin).transpose()?;
         Ok(Self { source, beside, html, json, json_to_stdout })
@@ -225,6 +233,9 @@ impl Output {
     }
 }
 
+/// What two runs have to have in common to be compared.
+const COMPARABLE: [&str; 5] = ["machine", "kernel", "filesystem", "compiler", "mode"];
+
 /// The page on the terminal.
 fn page(run: &Measured, beside: Option<&Beside>, written: &[PathBuf]) -> Page {
     let mut page = Page::titled(format_args!("downbeat bench: {} run", run.run.scale));
@@ -253,6 +264,16 @@ fn page(run: &Measured, beside: Option<&Beside>, written: &[PathBuf]) -> Page {
             "In the last column: {}, and how many times as good this run is.",
             beside.name
         ));
+        let (here, there) = (facts(run), facts(&beside.run));
+        let mut differ: Vec<_> =
+            here.iter().filter(|fact| !there.contains(fact)).map(|(label, _)| *label).collect();
+        differ.retain(|label| COMPARABLE.contains(label));
+        if run.run.scale != beside.run.run.scale {
+            differ.push("scale");
+        }
+        if !differ.is_empty() {
+            wrapped(&mut page, "they differ in", &differ.join(", "));
+        }
     }
     for path in written {
         page.line(format_args!("Written: {}", path.display()));

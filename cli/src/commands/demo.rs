@@ -40,6 +40,8 @@ struct Place {
     keep: bool,
     /// Removes itself.
     temporary: Option<tempfile::TempDir>,
+    /// The directory was there, and stays.
+    was_there: bool,
 }
 
 /// What the first run left.
@@ -65,9 +67,14 @@ impl<'a> Demo<'a> {
             Some(name) => Some(find(flows, name)?),
             None => flows.iter().find(|known| known.workload.is_some()),
         };
-        let able = known.and_then(|known| Some((known, known.workload.as_deref()?)));
-        let Some((known, workload)) = able else {
+        let Some(known) = known else {
             return Err(Failure::usage("no flow of this program can make events"));
+        };
+        let Some(workload) = known.workload.as_deref() else {
+            return Err(Failure::usage(format_args!(
+                "flow `{}` cannot make events; it can be replayed",
+                known.name
+            )));
         };
         let place = Place::choose(args.log, args.keep)?;
         let (events, engine, progress) = (args.events, args.engine, !args.no_progress);
@@ -78,7 +85,8 @@ impl<'a> Demo<'a> {
         let log = self.place.log.as_path();
         let mut page =
             Page::titled(format_args!("downbeat demo: {} {} events", number(self.events), self.known.name));
-        let ran = self.run()?;
+        let signals = Signals::listen().map_err(Failure::io)?;
+        let ran = self.run(&signals)?;
         let checkpoint = &ran.checkpoint;
         let verified = self.verify();
         page.row("log", log.display());
@@ -107,9 +115,11 @@ impl<'a> Demo<'a> {
             took,
             outcome.map(|_| "checksums, chain, order, payloads".to_owned()),
         );
+        stop(&signals)?;
         let (outcome, took) = timed(|| self.reopen(checkpoint));
         check(&mut page, "opened again", took, outcome);
         for shards in [1, SHARDS] {
+            stop(&signals)?;
             let (outcome, took) = timed(|| self.replay(checkpoint, shards));
             let what = if shards == 1 {
                 "replayed on one thread".to_owned()
@@ -123,24 +133,21 @@ impl<'a> Demo<'a> {
             true => page
                 .line(format_args!("The log is in {}; look at it with", log.display()))
                 .line(format_args!("  downbeat inspect {} --limit 3", log.display())),
-            false => page.line("The log was removed; --keep leaves it."),
+            false => page.line("The log is removed now; --keep leaves it."),
         };
         let printed = page.print();
         if holds { Ok(printed?) } else { Err(Failure::printed()) }
     }
 
-    fn run(&self) -> Result<Ran, Failure> {
+    fn run(&self, signals: &Signals) -> Result<Ran, Failure> {
         let floor = floor(&self.place.log);
-        let signals = Signals::listen().map_err(Failure::io)?;
         let engine =
             Engine::open(options(&self.place.log, &self.engine, self.events), self.workload.live_flow(None))?;
         notices(&engine);
         let mut traffic = self.workload.generate(self.events);
-        let pumped = pump(&engine, &mut *traffic, &signals, &bar(self.progress, "submitting", self.events))?;
+        let pumped = pump(&engine, &mut *traffic, signals, &bar(self.progress, "submitting", self.events))?;
         engine.close()?;
-        if let Some(signal) = pumped.signal {
-            return Err(Failure::signal(signal, format_args!("stopped by signal {signal}")));
-        }
+        stop(signals)?;
         let found = self.workload.summary(&engine).ok_or_else(|| Failure::io("the states cannot be read"))?;
         let checkpoint = engine.checkpoint().ok_or_else(|| Failure::io("the log holds no digests"))?;
         let backend = engine.opened().backend.to_string();
@@ -152,6 +159,9 @@ impl<'a> Demo<'a> {
         let filesystem = probe::facts(log).map_or("unknown".to_owned(), |facts| facts.filesystem);
         let size = verified.map_or(String::new(), |verified| format!("{}, ", bytes(verified.bytes)));
         page.row("", format_args!("{size}{filesystem}, {}", ran.backend));
+        if filesystem.starts_with("tmpfs") {
+            page.row("", "in memory: nothing here is durable; --log DIR puts it on a disk");
+        }
         page.gap();
         speed(page, &ran.pumped, ran.hops, ran.floor);
     }
@@ -204,16 +214,18 @@ impl Place {
             let temporary =
                 made.map_err(|error| Failure::io(format_args!("no temporary directory: {error}")))?;
             if keep {
-                return Ok(Self { log: temporary.keep(), keep, temporary: None });
+                return Ok(Self { log: temporary.keep(), keep, temporary: None, was_there: false });
             }
-            return Ok(Self { log: temporary.path().to_path_buf(), keep, temporary: Some(temporary) });
+            let log = temporary.path().to_path_buf();
+            return Ok(Self { log, keep, temporary: Some(temporary), was_there: false });
         };
         if !is_free(&log).map_err(|error| Failure::io(format_args!("{}: {error}", log.display())))? {
             let message =
                 format_args!("{} is not empty; a demo needs a fresh directory", log.display()).to_string();
             return Err(Failure::usage(message));
         }
-        Ok(Self { log, keep, temporary: None })
+        let was_there = log.exists();
+        Ok(Self { log, keep, temporary: None, was_there })
     }
 
     /// Removes what the demo made, unless it is to stay.
@@ -221,11 +233,25 @@ impl Place {
         let removed = match self.temporary {
             Some(temporary) => temporary.close(),
             None if self.keep || !self.log.exists() => Ok(()),
+            None if self.was_there => empty(&self.log),
             None => fs::remove_dir_all(&self.log),
         };
         removed
             .map_err(|error| Failure::io(format_args!("{}: cannot be removed: {error}", self.log.display())))
     }
+}
+
+/// The failure of a demo that somebody asked to stop.
+fn stop(signals: &Signals) -> Result<(), Failure> {
+    match signals.asked() {
+        Some(signal) => Err(Failure::signal(signal, format_args!("stopped by signal {signal}"))),
+        None => Ok(()),
+    }
+}
+
+/// Removes the files of a log, which has no directories.
+fn empty(dir: &Path) -> std::io::Result<()> {
+    fs::read_dir(dir)?.try_for_each(|entry| fs::remove_file(entry?.path()))
 }
 
 /// True for a directory that is empty or not there.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread::available_parallelism;
 
 use downbeat::{names, probe};
-use downbeat_audit::{VerifyOptions, verify};
+use downbeat_audit::{Verdict, VerifyOptions, verify};
 
 use super::verify::rows;
 use crate::args::DoctorArgs;
@@ -55,8 +55,9 @@ pub(crate) fn run(args: DoctorArgs) -> Result<(), Failure> {
         let verified = verify(dir, VerifyOptions { payloads: false }, |_| {});
         match &verified {
             Ok(verified) => rows(page.gap(), verified),
-            Err(_) => {
-                page.gap().row("log", "does not hold");
+            Err(error) => {
+                let holds_not = error.verdict() == Verdict::DoesNotHold;
+                page.gap().row("log", if holds_not { "does not hold" } else { "could not be checked" });
             }
         }
         let printed = page.print();

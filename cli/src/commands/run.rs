@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::figures::{digests, digests_json, speed};
 use crate::known::{Bad, Found, Known, Loaded, OnBad, Workload, find};
 use crate::opening::{floor, notices, options};
-use crate::page::{Page, number, rate};
+use crate::page::{Page, count, number, rate};
 use crate::progress::{bar, spinner};
 use crate::pump::{Pumped, pump};
 use crate::signals::Signals;
@@ -45,6 +45,12 @@ pub(crate) fn run(args: RunArgs, flows: &[Known]) -> Result<(), Failure> {
         write_whole(file, &dead_letters)?;
     }
     let events = traffic.events();
+    if events == 0 {
+        let bad =
+            if bad == 0 { String::new() } else { format!(", and {}", count(bad, "bad input", "bad inputs")) };
+        let message = format_args!("{}: no events to submit{bad}", job.input.display()).to_string();
+        return Err(Failure::does_not_hold(message));
+    }
     let floor = if job.json { None } else { floor(&job.log) };
     let signals = Signals::listen().map_err(Failure::io)?;
     let engine = Engine::open(job.options(events), job.workload.live_flow(job.notifications.clone()))?;
@@ -122,17 +128,24 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Writes lines to a file that is there whole or not at all.
+/// Writes lines to a file that is there whole or not at all. What another run, or somebody else, has left there stays.
 fn write_whole(file: &Path, lines: &[String]) -> Result<(), Failure> {
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    if file.exists() {
+        let same =
+            file.is_file() && fs::read(file).is_ok_and(|found| found.is_empty() || found == text.as_bytes());
+        if !same {
+            let what = "holds something else than the dead letters of this input; name a new file";
+            return Err(Failure::usage(format_args!("{}: {what}", file.display())));
+        }
+    }
     let failed = |error: io::Error| {
         // In full it names the temporary file, which says nothing to whoever reads it.
         Failure::io(format_args!("{}: cannot be written: {}", file.display(), error.kind()))
     };
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    for line in lines {
-        writeln!(temporary, "{line}").map_err(failed)?;
-    }
+    temporary.write_all(text.as_bytes()).map_err(failed)?;
     temporary.as_file().sync_all().map_err(failed)?;
     temporary.persist(file).map_err(|error| failed(error.error))?;
     fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)

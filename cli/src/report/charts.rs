@@ -76,7 +76,7 @@ pub(crate) const SECTIONS: [Section; 5] = [
         charts: &[
             Chart {
                 id: "log.batch",
-                title: "Over the size of a batch, 8 writes in flight",
+                title: "Over the size of a batch, 16 writes in flight",
                 form: Form::Lines(
                     "bytes of a batch",
                     &[16384.0, 32768.0, 65536.0, 131072.0, 262144.0, 524288.0, 1048576.0],

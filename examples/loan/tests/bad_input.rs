@@ -353,7 +353,7 @@ fn more_dead_letters_than_are_kept_are_an_error() {
     let error = read_from(file.as_bytes(), "loans.jsonl", None, OnBadInput::DeadLetter).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "loans.jsonl:100001: the bad input after 100000 others, expected fewer: is this a loan log?"
+        "loans.jsonl:100001: the bad input after 100000 others, more are not kept: skip them, or see whether this is a loan log"
     );
     assert_eq!(read_from(file.as_bytes(), "loans.jsonl", None, OnBadInput::Skip).unwrap().bad, 100_001);
 }

@@ -202,7 +202,9 @@ pub enum InputError {
     #[error(transparent)]
     Bad(Box<BadInput>),
     /// More bad inputs than are kept.
-    #[error("{place}: the bad input after {DEAD_LETTERS_MAX} others, expected fewer: is this a loan log?")]
+    #[error(
+        "{place}: the bad input after {DEAD_LETTERS_MAX} others, more are not kept: skip them, or see whether this is a loan log"
+    )]
     TooManyDeadLetters {
         /// The first one not kept.
         place: Place,
