@@ -236,3 +236,34 @@ pub fn may_belong(header: &BatchHeader, salt: Option<u32>, next: BatchNo) -> boo
         None => header.batch_no() >= next && header.batch_no().0 - next.0 <= most,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use downbeat_record::{Batch, Stamp, Timestamp};
+
+    use super::*;
+
+    /// Found by reading: without the salt of its segment, that of the first header found decided, were it one in a payload.
+    #[test]
+    fn where_no_salt_is_known_whatever_could_come_next_may_belong() {
+        let header = |batch_no| {
+            let mut batch = Batch::with_capacity(4096, 0);
+            batch.open(Seq(1));
+            batch.push(&downbeat_record::Fields::default(), Timestamp(1), &[]).unwrap();
+            batch.seal(&Stamp {
+                batch_no: BatchNo(batch_no),
+                epoch: Epoch(1),
+                salt: 7,
+                prev_root: Root::default(),
+                durable: BatchNo(0),
+                clock_error_ns: 0,
+            });
+            BatchHeader::parse(batch.bytes()).unwrap()
+        };
+        let next = BatchNo(10);
+        let belongs = |batch_no, salt| may_belong(&header(batch_no), salt, next);
+        assert_eq!([belongs(10, Some(7)), belongs(9, Some(7)), belongs(10, Some(8))], [true, true, false]);
+        assert_eq!([belongs(10, None), belongs(1_000, None)], [true, true]);
+        assert_eq!([belongs(9, None), belongs(1 << 40, None)], [false, false]);
+    }
+}
