@@ -131,14 +131,17 @@ impl<'a> Context<'a> {
     /// [`Reject`] when this stage does not come after that one, or that one sends another type, or the value is not a valid
     /// `V`.
     pub fn input_from<V: Event>(&self, stage: &str) -> Result<Option<&'a Archived<V>>, Reject> {
+        // What was sent is from a stage that this one comes after.
         let named = |id: StageId| self.kinds.name_of(id) == Some(stage);
-        let Some(from) = self.after.iter().map(|before| before.id).find(|id| named(*id)) else {
+        let given = self.inputs.iter().find(|input| named(input.from));
+        let before = || self.after.iter().map(|before| before.id).find(|id| named(*id));
+        let Some(from) = given.map(|input| input.from).or_else(before) else {
             return Err(not_after(stage));
         };
         if self.kinds.output_of(from) != Some(TypeId::of::<V>()) {
             return Err(Reject::new(format!("stage `{stage}` does not send `{}`", V::NAME)));
         }
-        self.inputs.iter().find(|input| input.from == from).map_or(Ok(None), view_of::<V>)
+        given.map_or(Ok(None), view_of::<V>)
     }
 
     /// The stages that sent a value for this event.

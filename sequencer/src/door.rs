@@ -84,9 +84,15 @@ impl Door {
         self.state.fetch_or(GONE, Ordering::Relaxed);
     }
 
+    /// No ticket will be completed any more.
+    #[inline]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & GONE != 0
+    }
+
     /// Why no ticket will be completed any more, if that is so: then every outcome that was said is visible.
     pub(crate) fn gone(&self) -> Option<Cause> {
-        (self.state.load(Ordering::Relaxed) & GONE != 0).then(|| self.poison_cause())
+        self.is_gone().then(|| self.poison_cause())
     }
 
     /// Precondition: a poisoned ticket was seen, or [`Door::gone`].

@@ -115,7 +115,7 @@ impl Ticket {
 
     /// True when it has resolved: polling or waiting returns at once.
     pub fn is_done(&self) -> bool {
-        self.done().is_some() || self.handle.shared().door.gone().is_some()
+        self.done().is_some() || self.handle.shared().door.is_gone()
     }
 
     fn done(&self) -> Option<Result<Receipt, SubmitError>> {
