@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, WorkerStatus, pin};
+use downbeat_actors::{Actors, CommandRefused, Commands, HopLatency, Ports, Wait, WorkerStatus, pin};
 use downbeat_flow::{EventType, Flow, FlowError, LeafDef, Stage, StageDef};
 use downbeat_record::header::BATCH_HEADER_LEN;
 use downbeat_record::{
@@ -330,7 +330,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         checkpoints: recovery.checkpoints,
     };
     let settings = downbeat_actors::Settings { batches: order.batches().len(), ..options.actors };
-    let crowded = crowded(options.core, &settings);
+    let crowded = crowded(options.core, options.wait, &settings);
     let name = flow.name().to_owned();
     let rung = wake.clone();
     let (actors, feeds) = Actors::start(flow, kinds, settings, ports, move || rung.ring())?;
@@ -387,15 +387,28 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     Ok((driver, Parts { ingress, kinds: submitted, shared, actors, wake, opened, lag_max }))
 }
 
-/// What to say where threads that are to keep a core each have to share some. Asked before this thread goes to its own.
-fn crowded(core: Option<usize>, flow: &downbeat_actors::Settings) -> Option<String> {
-    let last = core.max(flow.first_core.map(|first| first.saturating_add(flow.threads.max(1) - 1)))?;
+/// What to say where threads that are to keep a core each have to share some, or never sleep and leave too few to others.
+/// Asked before this thread goes to its own.
+fn crowded(core: Option<usize>, wait: Wait, flow: &downbeat_actors::Settings) -> Option<String> {
     let there = std::thread::available_parallelism().map_or(1, NonZero::get);
-    (there <= last).then(|| {
-        let wanted = last.saturating_add(1);
-        format!("threads that are to keep a core each need {wanted} cores, and {there} may be used: some share one")
+    let pinned = core.max(flow.first_core.map(|first| first.saturating_add(flow.threads.max(1) - 1)));
+    if let Some(wanted) = pinned.map(|last| last.saturating_add(1)).filter(|wanted| *wanted > there) {
+        return Some(format!(
+            "threads that are to keep a core each need {wanted} cores, and {there} may be used: some share one"
+        ));
+    }
+    let polling = if flow.wait == Wait::Poll { flow.threads.max(1) } else { 0 };
+    let polling = polling.saturating_add(usize::from(wait == Wait::Poll));
+    (polling > 0 && polling.saturating_add(CORES_LEFT) > there).then(|| {
+        format!(
+            "{polling} threads never sleep, and {there} cores may be used: whoever submits and the kernel wait for them, for \
+             milliseconds; `Mode::Shared` does not do that"
+        )
     })
 }
+
+/// Cores that the kernel and producers need beside threads that never sleep.
+const CORES_LEFT: usize = 2;
 
 /// What a checkpoint of the flow may come to take.
 fn largest_checkpoint(flow: &Flow) -> Checkpoint {
