@@ -218,6 +218,7 @@ pub(crate) struct ReplayArgs {
 Examples:
   downbeat inspect LOG --limit 3
   downbeat inspect LOG --key 173688
+  downbeat inspect LOG --key-of alice
   downbeat inspect LOG --kind loan.Decided --from 1000 --to 2000 --json")]
 pub(crate) struct InspectArgs {
     /// The directory of the log
@@ -238,6 +239,9 @@ pub(crate) struct InspectArgs {
     /// Only events about this entity
     #[arg(long, value_name = "N")]
     pub(crate) key: Option<u64>,
+    /// Only events about the entity of this name, if the program makes its keys with `Key::of`
+    #[arg(long, value_name = "NAME", conflicts_with = "key")]
+    pub(crate) key_of: Option<String>,
     /// Stop after this many
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{DOWNBEAT, decided, digests, downbeat, generate, json, run};
-use downbeat_example_loan::Summary;
+use downbeat::{Engine, Key, Options};
+use downbeat_example_loan::flow::Recorded;
+use downbeat_example_loan::{Generator, Summary, Volume};
 use serde_json::Value;
 
 /// A log of 20,000 events, which was run in two goes.
@@ -253,4 +255,21 @@ fn a_doctor_looks_at_the_disk_and_at_the_log() {
     assert_eq!(both.code, 0);
     assert!(both.stdout.contains("loan.Recorded v1"), "{}", both.stdout);
     assert!(both.stdout.lines().all(|line| line.chars().count() <= 80), "{}", both.stdout);
+}
+
+#[test]
+fn an_entity_is_found_by_the_name_that_its_key_was_made_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine =
+        Engine::open(Options::new(dir.path().join("log")), downbeat_example_loan::flow(None)).unwrap();
+    let input = Generator::new(7, Volume::Events(1)).next().unwrap();
+    for name in ["alice", "bob", "alice"] {
+        engine.submit(&Recorded::from(&input)).key(Key::of(name)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    let of =
+        |name| lines(dir.path(), &["inspect", "log", "--json", "--kind", "loan.Recorded", "--key-of", name]);
+    assert_eq!([of("alice").len(), of("bob").len(), of("carol").len()], [2, 1, 0]);
+    let both = downbeat(dir.path(), &["inspect", "log", "--key", "1", "--key-of", "alice"]);
+    assert_eq!(both.code, 2, "{both:?}");
 }

@@ -21,7 +21,7 @@ pub(crate) fn run(args: InspectArgs) -> Result<(), Failure> {
         to: args.to.map(Seq),
         kind: args.kind.clone(),
         correlation: args.correlation.map(Correlation),
-        key: args.key.map(Key),
+        key: args.key.map(Key).or_else(|| args.key_of.as_deref().map(Key::of)),
     };
     let limit = usize::try_from(args.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let mut out = BufWriter::new(io::stdout().lock());
