@@ -128,10 +128,10 @@ impl Engine {
 
     /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
     ///
-    /// The kind of an event has to be [`Engine::kind_of`] its type, and bytes that are encoded already have to be of that
-    /// type: neither is looked at here. What is of another type gets its place, every stage that reads it rejects it, and an audit
-    /// says of the log for ever that it does not hold. A kind that the log has no contract for is refused, and so is what passes for
-    /// an event of a stage.
+    /// The kind of an event has to be [`Engine::kind_of`] its type, which is not looked at: what is of another type gets its
+    /// place, every stage that reads it rejects it, and an audit says of the log for ever that it does not hold. Bytes that are
+    /// encoded already are held to the contract of their kind. A kind that the log has no contract for is refused, and so is what
+    /// passes for an event of a stage.
     pub fn ingress(&self) -> Ingress {
         self.ingress.clone()
     }
@@ -313,7 +313,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         next_seq: last_seq.next(),
         last_timestamp: recovery.last_timestamp,
         window: recovery.window,
-        kinds: Kind(1)..=Kind(recovery.contracts.len() as u16),
+        contracts: Some(Arc::new(recovery.contracts)),
     };
     let (ingress, order) = sequencer(&options.order, SystemClock, start);
     log.register(order.batches());

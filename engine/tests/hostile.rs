@@ -6,8 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::{Balance, Count, Moved, Notes, Reached, flow, options, total};
-use downbeat::{Engine, ErrorKind, Event, Flow, IdempotencyKey, Key, Seq};
-use downbeat_record::{Batch, BatchKind, Contract, ContractTable, Fields, Kind, SourceId, Timestamp};
+use downbeat::{Ack, Engine, ErrorKind, Event, Flow, Group, IdempotencyKey, Key, Seq};
+use downbeat_record::{
+    AlignedBuf, Batch, BatchKind, Contract, ContractTable, Fields, Kind, SourceId, Timestamp,
+};
 use downbeat_wal::{BackendChoice, Log};
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -71,18 +73,39 @@ fn what_no_audit_could_explain_is_refused_at_every_door() {
     let kind = engine.kind_of::<Moved>().unwrap();
     let door =
         |fields: &Fields| downbeat::Error::from(engine.ingress().try_send(fields, &moved).unwrap_err());
+    let of_a_kind = Fields { kind, ..Fields::default() };
+    let bytes = |bytes: &[u8]| {
+        let ingress = engine.ingress();
+        let error = ingress.try_send_bytes(&of_a_kind, bytes).unwrap_err();
+        assert!(ingress.try_submit_bytes(&of_a_kind, bytes, Ack::Durable).is_err());
+        assert!(error.to_string().contains("no `bank.Moved v1`"), "{error}");
+        downbeat::Error::from(error)
+    };
+    let group: downbeat::Error = {
+        let mut group = Group::new();
+        group.push(&of_a_kind, &moved).unwrap();
+        group.push_bytes(&of_a_kind, &[1, 2, 3]).unwrap();
+        engine.ingress().try_submit_all(&group, Ack::Durable).map(drop).unwrap_err().into()
+    };
     for error in [
         engine.submit(&moved).source(SourceId::OF_STAGES).wait().unwrap_err(),
         door(&Fields { kind, source: SourceId::OF_STAGES, ..Fields::default() }),
         door(&Fields { kind, derived: true, ..Fields::default() }),
         door(&Fields::default()),
         door(&Fields { kind: Kind(u16::MAX), ..Fields::default() }),
+        bytes(&[1, 2, 3]),
+        bytes(&[]),
+        group,
     ] {
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
         one_line(&error);
     }
     assert_eq!(engine.submit(&moved).source(SourceId(7)).wait().unwrap().seq, Seq(1));
+    let mut encoded = AlignedBuf::zeroed(moved.encoded_len_max());
+    let len = moved.encode(&mut encoded).unwrap();
+    engine.ingress().try_send_bytes(&of_a_kind, &encoded[..len]).unwrap();
     engine.close().unwrap();
+    assert_eq!(engine.last_seq(), Seq(2));
 }
 
 /// Found by reading, with the fuzzers: the thread that opens panicked, and the message was all that one got.

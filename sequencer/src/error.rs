@@ -89,6 +89,16 @@ pub enum SubmitError {
         /// Its kind.
         kind: Kind,
     },
+    /// Its bytes are not what the contract of its kind says.
+    #[error(
+        "not accepted: its bytes are no `{contract}` ({source}); encode it as that, or give it the kind that it is of"
+    )]
+    Payload {
+        /// Name and version of the contract.
+        contract: String,
+        /// What is wrong with them.
+        source: DecodeError,
+    },
     /// It came from outside under a number that stages have.
     #[error(
         "not accepted: source {source_id} is reserved for stages; choose one below {}",

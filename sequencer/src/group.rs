@@ -24,6 +24,8 @@ pub struct Group {
     keys: Vec<IdempotencyKey>,
     /// What the events say of themselves.
     claim: Option<Claim>,
+    /// One of them came as bytes.
+    has_bytes: bool,
 }
 
 impl Group {
@@ -42,7 +44,7 @@ impl Group {
         self.add(fields, room, |out| Ok(event.encode(out)?))
     }
 
-    /// Adds an event that is encoded already.
+    /// Adds an event that is encoded already; it is held to its contract when the group is submitted.
     ///
     /// # Errors
     ///
@@ -51,7 +53,9 @@ impl Group {
         self.add(fields, payload.len(), |out| {
             out.copy_from_slice(payload);
             Ok(payload.len())
-        })
+        })?;
+        self.has_bytes = true;
+        Ok(())
     }
 
     fn add(
@@ -90,7 +94,7 @@ impl Group {
     /// Removes all events and keeps the memory.
     pub fn clear(&mut self) {
         self.keys.clear();
-        (self.used, self.count, self.batch_bytes, self.claim) = (0, 0, 0, None);
+        (self.used, self.count, self.batch_bytes, self.claim, self.has_bytes) = (0, 0, 0, None, false);
     }
 
     /// Events so far.
@@ -111,6 +115,11 @@ impl Group {
     /// What its events say of themselves; `None` when it has none.
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.claim
+    }
+
+    /// True when one of its events was given as bytes.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.has_bytes
     }
 
     /// An upper bound of what the events take in a batch.

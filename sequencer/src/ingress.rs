@@ -4,17 +4,16 @@
 mod loom_room;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use downbeat_record::batch::EVENT_OVERHEAD_MAX;
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{Event, Fields, Kind, SourceId};
+use downbeat_record::{ContractTable, Event, Fields, Kind, SourceId, encoded_here, json};
 use event_listener::{EventListener, Listener};
 
 use crate::door::Door;
 use crate::doorbell::Doorbell;
-use crate::entry::{Tag, head_len, write_head};
+use crate::entry::{Events, Tag, head_len, write_head};
 use crate::error::{Bound, Fill, SubmitError};
 use crate::group::Group;
 use crate::ring::{Drain, Refused, Ring};
@@ -44,6 +43,7 @@ pub(crate) struct Shared {
     /// Events that a group may have.
     group_max: usize,
     kinds: Known,
+    contracts: Option<Arc<ContractTable>>,
 }
 
 /// Kinds that may come from outside, so that one comparison tells.
@@ -54,9 +54,12 @@ struct Known {
 }
 
 impl Known {
-    fn of(kinds: &RangeInclusive<Kind>) -> Self {
-        let (first, last) = (kinds.start().0, kinds.end().0);
-        Self { first, count: (u32::from(last) + 1).saturating_sub(first.into()) }
+    fn of(contracts: Option<&ContractTable>) -> Self {
+        match contracts {
+            // They are numbered from 1.
+            Some(contracts) => Self { first: 1, count: contracts.len() as u32 },
+            None => Self { first: 0, count: 1 << 16 },
+        }
     }
 
     #[inline]
@@ -97,7 +100,7 @@ impl Shared {
     pub(crate) fn new(
         settings: &Settings,
         group_max: usize,
-        kinds: RangeInclusive<Kind>,
+        contracts: Option<Arc<ContractTable>>,
     ) -> (Arc<Self>, [Drain; 2]) {
         let (derived, derived_drain) = Ring::new(settings.derived_ring_bytes);
         let (outside, outside_drain) = Ring::new(settings.ring_bytes);
@@ -109,7 +112,8 @@ impl Shared {
             room: event_listener::Event::new(),
             batch_room: settings.batch_bytes - BATCH_HEADER_LEN,
             group_max,
-            kinds: Known::of(&kinds),
+            kinds: Known::of(contracts.as_deref()),
+            contracts,
         };
         (Arc::new(shared), [derived_drain, outside_drain])
     }
@@ -183,25 +187,27 @@ impl Ingress {
         self.put_event(fields, tag, event.encoded_len_max(), |out| Ok(event.encode(out)?))
     }
 
-    /// Like [`Ingress::try_submit`], for a payload that is encoded already.
+    /// Like [`Ingress::try_submit`], for a payload that is encoded already: it is held to the contract of its kind.
     ///
     /// # Errors
     ///
-    /// As [`Ingress::try_submit`].
+    /// As [`Ingress::try_submit`], and [`SubmitError::Payload`].
     #[inline]
     pub fn try_submit_bytes(&self, fields: &Fields, payload: &[u8], ack: Ack) -> Result<Ticket, SubmitError> {
+        self.explain(fields.kind, payload)?;
         self.ticketed(ack, false, is_keyed(fields), |tag| {
             self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
         })
     }
 
-    /// Like [`Ingress::try_send`], for a payload that is encoded already.
+    /// Like [`Ingress::try_send`], for a payload that is encoded already: it is held to the contract of its kind.
     ///
     /// # Errors
     ///
-    /// As [`Ingress::try_submit`].
+    /// As [`Ingress::try_submit`], and [`SubmitError::Payload`].
     #[inline]
     pub fn try_send_bytes(&self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
+        self.explain(fields.kind, payload)?;
         let tag = Tag { ticket: None, group: false, keyed: is_keyed(fields) };
         self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
     }
@@ -211,7 +217,7 @@ impl Ingress {
     ///
     /// # Errors
     ///
-    /// As [`Ingress::try_submit`], and [`SubmitError::TooMany`].
+    /// As [`Ingress::try_submit`], [`SubmitError::TooMany`], and [`SubmitError::Payload`].
     ///
     /// # Panics
     ///
@@ -220,6 +226,9 @@ impl Ingress {
         assert!(!group.is_empty(), "a group of {} events, at least 1 is needed", group.len());
         let shared = self.handle.shared();
         group.claim().map_or(Ok(()), |claim| self.believe(claim))?;
+        if group.has_bytes() {
+            Events::of(group.body()).try_for_each(|(fields, payload)| self.explain(fields.kind, payload))?;
+        }
         if group.len() > shared.group_max {
             return Err(SubmitError::TooMany { count: group.len(), max: shared.group_max });
         }
@@ -414,6 +423,16 @@ impl Ingress {
             return Ok(());
         }
         self.believe_stages_only(claim)
+    }
+
+    /// Refuses bytes from outside that are not what the contract of their kind says: who reads the log could not either.
+    fn explain(&self, kind: Kind, payload: &[u8]) -> Result<(), SubmitError> {
+        let contracts = self.handle.shared().contracts.as_ref().filter(|_| self.handle.lane == Lane::Outside);
+        let Some(contract) = contracts.and_then(|contracts| contracts.get(kind)) else { return Ok(()) };
+        json::check(&contract.shape, encoded_here(payload)).map_err(|source| SubmitError::Payload {
+            contract: format!("{} v{}", contract.name, contract.version),
+            source,
+        })
     }
 
     /// Out of the way of what comes from outside.

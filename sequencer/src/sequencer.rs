@@ -123,7 +123,7 @@ pub fn sequencer(
     let settings = settings.in_range();
     let group_max = share(Lane::Outside, settings.window_events);
     let group_max = usize::try_from(group_max).unwrap_or(usize::MAX);
-    let (shared, drains) = Shared::new(&settings, group_max, start.kinds);
+    let (shared, drains) = Shared::new(&settings, group_max, start.contracts);
     let batch = |index| Arc::new(Batch::with_capacity(settings.batch_bytes, index as u16));
     let sequencer = Sequencer {
         shared: shared.clone(),

@@ -2,10 +2,10 @@
 //!
 //! None of these settings decides a byte of the log; a restart may change every one.
 
-use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use downbeat_record::header::BATCH_BYTES_MAX;
-use downbeat_record::{Kind, Seq, Timestamp};
+use downbeat_record::{ContractTable, Seq, Timestamp};
 
 use crate::window::{Idempotency, IdempotencyWindow};
 
@@ -70,18 +70,19 @@ pub struct Start {
     pub last_timestamp: Timestamp,
     /// The keys remembered, rebuilt from the log.
     pub window: IdempotencyWindow,
-    /// The kinds that the log explains: of no other is an event taken from outside.
-    pub kinds: RangeInclusive<Kind>,
+    /// The contracts of the log: no event is taken from outside that none of them explains. `None` for an order of
+    /// bytes that nobody explains.
+    pub contracts: Option<Arc<ContractTable>>,
 }
 
 impl Start {
-    /// The start of an empty log, which takes every kind.
+    /// The start of an empty log, which takes every kind, and any bytes.
     pub fn fresh(settings: &Settings) -> Self {
         Self {
             next_seq: Seq(1),
             last_timestamp: Timestamp::default(),
             window: IdempotencyWindow::new(settings.idempotency),
-            kinds: Kind(0)..=Kind(u16::MAX),
+            contracts: None,
         }
     }
 }

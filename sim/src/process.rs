@@ -154,8 +154,8 @@ impl Program {
             return Ok(Err(ScanError::MissingSegment { path, segment: SegmentId(1) }.into()));
         }
         let last_timestamp = if self.bug == Some(Bug::TimeForgotten) { Timestamp::default() } else { last };
-        let kinds = Kind(1)..=Kind(self.contracts.len() as u16);
-        let start = Start { next_seq, last_timestamp, window, kinds };
+        let known = Some(Arc::new(self.contracts.clone()));
+        let start = Start { next_seq, last_timestamp, window, contracts: known };
         let (ingress, sequencer) = sequencer(&settings, self.clock.clone(), start);
         let undeclared = (contracts != self.contracts).then(|| self.contracts.to_json());
         let process = Process {

@@ -17,7 +17,7 @@ fn try_put(ingress: &Ingress, tag: u64) -> Result<(), SubmitError> {
 /// A full ring of two cells; the sequencer takes both entries while a producer waits for room.
 fn room() {
     let settings = Settings { ring_bytes: 128, derived_ring_bytes: 128, tickets: 1, ..Settings::default() };
-    let (shared, [_, mut drain]) = Shared::new(&settings, 1, Kind(0)..=Kind(u16::MAX));
+    let (shared, [_, mut drain]) = Shared::new(&settings, 1, None);
     let ingress = Ingress::new(shared.clone(), Lane::Outside);
     (1..=2).for_each(|tag| try_put(&ingress, tag).unwrap());
     let waiting = ingress.clone();

@@ -1,6 +1,5 @@
 //! Models of a ticket whose sequencer leaves: an answer that was given counts, and nobody waits for ever.
 
-use downbeat_record::Kind;
 use loom::future::block_on;
 use loom::thread;
 
@@ -14,7 +13,7 @@ use crate::settings::Settings;
 /// does not see that the last owner of a standard `Arc` comes after all others.
 fn world() -> (Ticket, TicketId, std::sync::Arc<Shared>, [Drain; 2]) {
     let settings = Settings { ring_bytes: 128, derived_ring_bytes: 128, tickets: 1, ..Settings::default() };
-    let (shared, drains) = Shared::new(&settings, 1, Kind(0)..=Kind(u16::MAX));
+    let (shared, drains) = Shared::new(&settings, 1, None);
     let id = shared.slab.take().unwrap();
     let ticket = Ticket::new(Arc::new(Handle::new(shared.clone(), Lane::Outside)), id);
     (ticket, id, shared, drains)

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use downbeat_record::{Batch, Fields, Kind, Seq, SourceId, Timestamp};
+use downbeat_record::{Batch, Contract, ContractTable, Fields, Kind, Seq, Shape, SourceId, Timestamp};
 use downbeat_sequencer::{
     Ack, Bound, Clock, Group, ManualClock, Settings, Start, Stop, SubmitError, sequencer,
 };
@@ -122,7 +122,11 @@ fn what_can_never_fit_is_told_at_once() {
 #[test]
 fn what_nobody_could_explain_is_refused_from_outside() {
     let clock = ManualClock::new(Timestamp(1_000));
-    let start = Start { kinds: Kind(1)..=Kind(3), ..Start::fresh(&small()) };
+    let mut table = ContractTable::new();
+    for name in ["one", "two", "three"] {
+        table.register(Contract { name: name.to_owned(), version: 1, shape: Shape::Unit }).unwrap();
+    }
+    let start = Start { contracts: Some(Arc::new(table)), ..Start::fresh(&small()) };
     let (ingress, mut sequencer) = sequencer(&small(), clock, start);
     let good = Fields { kind: Kind(2), source: SourceId(SourceId::OF_STAGES.0 - 1), ..Fields::default() };
     let of_a_stage = Fields { kind: Kind(3), source: SourceId::OF_STAGES, derived: true, ..good };
