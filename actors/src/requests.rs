@@ -61,7 +61,7 @@ impl Requests {
         }
     }
 
-    /// One at a time: when one of them panics, the next incarnation answers the others.
+    /// One at a time: who puts another one does not wait for the answer to this.
     #[cold]
     fn next(&self) -> Option<Request> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -26,6 +26,7 @@ pub const CLOCK_MAX: Timestamp = Timestamp(1 << 63);
 /// The latest time of a log that can be gone on with. Every event takes a nanosecond at the least; from here on there
 /// are more of them than can ever come.
 pub const LAST_MAX: Timestamp = Timestamp(3 << 62);
+const _: () = assert!(CLOCK_MAX.0 < LAST_MAX.0, "a log is gone on with after any time that a clock may say");
 
 /// What became of an event or a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +122,7 @@ impl Order {
         batch: &mut Batch,
     ) -> Placed {
         let start = self.time(now);
-        let (mut count, mut bytes, mut keyed, mut fresh) = (0, 0, 0, 0);
+        let (mut count, mut bytes, mut keyed) = (0, 0, 0);
         let mut earlier = None;
         for (fields, payload) in events.clone() {
             count += 1;
@@ -132,14 +133,16 @@ impl Order {
             }
             keyed += 1;
             match self.window.admit(key, fingerprint(&fields, payload), start) {
-                Admission::New => match earlier {
-                    None => fresh += 1,
-                    Some(original) => return Placed::Conflict { original },
-                },
+                Admission::New => {
+                    if let Some(original) = earlier {
+                        return Placed::Conflict { original };
+                    }
+                }
                 Admission::Conflict(original) => return Placed::Conflict { original },
                 Admission::Duplicate(original) => {
+                    // Behind events that are new, too, it stands where no duplicate of the group would.
                     let first = *earlier.get_or_insert(original);
-                    if fresh > 0 || original.seq.0 != first.seq.0 + keyed - 1 {
+                    if original.seq.0 != first.seq.0 + keyed - 1 {
                         return Placed::Conflict { original };
                     }
                 }
