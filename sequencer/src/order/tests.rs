@@ -154,3 +154,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_group_goes_into_a_batch_up_to_the_last_nanosecond_that_the_batch_can_tell() {
+    let most = u64::from(u32::MAX);
+    for (start, fits) in [(10 + most - 3, true), (10 + most - 2, false)] {
+        let (mut order, mut batch) = (order(Idempotency::default()), batch());
+        assert_eq!(order.place(Timestamp(10), &keyed(1), b"", &mut batch), new(1, 10));
+        let group = [(keyed(2), &b""[..]), (keyed(3), b""), (keyed(4), b"")];
+        let placed = order.place_group(Timestamp(start), group.into_iter(), &mut batch);
+        assert_eq!(placed, if fits { new(2, start) } else { Placed::BatchFull });
+    }
+}

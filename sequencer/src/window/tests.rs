@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use proptest::prelude::*;
 
 use super::*;
+use downbeat_record::{Key, Kind};
 
 fn window(keys: usize, age_ns: u64) -> IdempotencyWindow {
     IdempotencyWindow::new(Idempotency { keys, age_ns })
@@ -175,6 +176,41 @@ fn keys_that_differ_in_one_half_are_spread_whatever_the_other_is() {
             hashes.dedup();
             // Of 2^20 places; at random about 50 would share one.
             assert!(hashes.len() > 9_800, "{} places for 10000 keys with {fixed:#x}", hashes.len());
+        }
+    }
+}
+
+#[test]
+fn a_key_is_forgotten_when_it_is_older_than_its_age_and_not_when_it_is_as_old() {
+    let mut window = window(10, 100);
+    assert!(window.is_empty());
+    let mut insert = |key: u128, at| window.insert(IdempotencyKey(key), 0, Seq(key as u64), Timestamp(at));
+    insert(1, 50);
+    insert(2, 150);
+    assert_ne!(window.admit(IdempotencyKey(1), 0, Timestamp(150)), Admission::New);
+    assert_eq!((window.len(), window.is_empty()), (2, false));
+    window.insert(IdempotencyKey(3), 0, Seq(3), Timestamp(151));
+    assert_eq!(window.len(), 2);
+}
+
+#[test]
+fn keys_are_told_apart_by_either_half() {
+    let mut window = window(10, 100);
+    window.insert(IdempotencyKey(5 | 7 << 64), 0, Seq(1), Timestamp(1));
+    for other in [5, 7 << 64, 5 | 8 << 64, 6 | 7 << 64] {
+        assert_eq!(window.admit(IdempotencyKey(other), 0, Timestamp(2)), Admission::New, "{other:#x}");
+    }
+}
+
+#[test]
+fn a_fingerprint_is_of_kind_entity_and_payload() {
+    let mut prints = std::collections::BTreeSet::new();
+    for kind in 0..16 {
+        for key in 0..16 {
+            for payload in [&b""[..], b"a", b"b"] {
+                let fields = Fields { kind: Kind(kind), key: Key(key), ..Fields::default() };
+                assert!(prints.insert(fingerprint(&fields, payload)), "kind {kind}, key {key}, {payload:?}");
+            }
         }
     }
 }

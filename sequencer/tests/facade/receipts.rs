@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use downbeat_record::{Event, Fields, Seq};
-use downbeat_sequencer::{Ack, SubmitError, Ticket};
+use downbeat_sequencer::{Ack, Group, SubmitError, Ticket};
 
 use super::{Woken, cause, keyed, small, start, take};
 
@@ -144,4 +145,33 @@ struct Paid {
 
 fn paid() -> Paid {
     Paid { cents: 1_250, memo: "rent of the month, paid on the first day of it".into() }
+}
+
+#[test]
+fn a_receipt_is_waited_for_as_long_as_asked_and_no_longer() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let mut ticket = ingress.try_submit_bytes(&Fields::default(), b"event", Ack::Ordered).unwrap();
+    assert!(ticket.wait_timeout(Duration::from_millis(20)).is_none());
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| ticket.wait_timeout(Duration::from_secs(60)));
+        sequencer.fill(Seq::ZERO);
+        assert_eq!(waits.join().unwrap().expect("it is there").unwrap().seq, Seq(1));
+    });
+}
+
+#[test]
+fn bytes_of_payloads_are_counted_once_each_alone_and_in_groups() {
+    let (ingress, mut sequencer, _) = start(&small());
+    for payload in [&b"abc"[..], b"", b"de"] {
+        ingress.try_send_bytes(&keyed(payload.len() as u128 + 1), payload).unwrap();
+    }
+    let mut group = Group::new();
+    for (key, payload) in [(10, &b"abcd"[..]), (11, b"efghi")] {
+        group.push_bytes(&keyed(key), payload).unwrap();
+    }
+    drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
+    drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
+    sequencer.fill(Seq::ZERO);
+    let stats = sequencer.stats();
+    assert_eq!((stats.events, stats.bytes, stats.duplicates), (5, 14, 1));
 }
