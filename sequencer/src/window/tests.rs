@@ -214,3 +214,8 @@ fn a_fingerprint_is_of_kind_entity_and_payload() {
         }
     }
 }
+
+#[test]
+fn the_index_counts_as_memory_before_the_first_key() {
+    assert!(window(10_000, 1).memory_bytes() >= 10_000 * 8);
+}

@@ -299,3 +299,13 @@ fn a_full_log_is_told_at_the_door_and_nothing_is_lost() {
     let batch: Arc<_> = take(&mut sequencer);
     assert_eq!(contents(&batch), [(Seq(1), b"before".to_vec()), (Seq(2), b"after".to_vec())]);
 }
+
+#[test]
+fn who_finds_no_ticket_is_told_how_many_there_are() {
+    let (ingress, _sequencer, _) = start(&Settings { tickets: 3, ..small() });
+    let submit = || ingress.try_submit_bytes(&fields(), b"event", Ack::Ordered);
+    let held = [submit().unwrap(), submit().unwrap(), submit().unwrap()];
+    let error = submit().map(drop).unwrap_err();
+    assert!(error.to_string().contains("3 of 3 tickets"), "{error}");
+    drop(held);
+}
