@@ -285,6 +285,12 @@ mod tests {
     }
 
     #[test]
+    fn every_move_of_the_free_slots_is_another_one() {
+        assert_eq!(moved(7 << 32 | 3, 5), 8 << 32 | 5);
+        assert_eq!(moved(u64::MAX, 0), 0, "from the last to the first");
+    }
+
+    #[test]
     fn a_slot_is_free_again_when_both_owners_let_go_in_either_order() {
         let slab = Slab::new(1);
         let first = slab.take().unwrap();

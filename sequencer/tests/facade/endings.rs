@@ -1,13 +1,16 @@
 //! Closing drains, a failed log answers everyone, and nobody waits for a sequencer that is gone.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Context;
 
 use downbeat_record::{DecodeError, Event, Fields, Seq, Verified};
 use downbeat_sequencer::{Ack, Settings, SubmitError};
 
-use super::{cause, contents, small, start, take};
+use super::{Woken, cause, contents, small, start, take};
 
 #[test]
 fn closing_refuses_what_comes_later_and_drains_what_came_before() {
@@ -81,6 +84,18 @@ fn only_one_that_owes_nothing_and_takes_nothing_ends_without_a_word() {
             "its event may or may not be durable: {error}"
         );
     }
+}
+
+#[test]
+fn who_waits_for_a_sequencer_that_leaves_is_woken() {
+    let (ingress, mut sequencer, _) = start(&small());
+    let mut ticket = ingress.try_submit_bytes(&Fields::default(), b"event", Ack::Durable).unwrap();
+    sequencer.fill(Seq::ZERO);
+    let woken = Woken::not_yet();
+    let waker = woken.clone().into();
+    assert!(Pin::new(&mut ticket).poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(sequencer);
+    assert!(woken.is());
 }
 
 #[test]

@@ -171,7 +171,8 @@ fn bytes_of_payloads_are_counted_once_each_alone_and_in_groups() {
     }
     drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
     drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
+    ingress.try_send_bytes(&keyed(10), b"another").unwrap();
     sequencer.fill(Seq::ZERO);
     let stats = sequencer.stats();
-    assert_eq!((stats.events, stats.bytes, stats.duplicates), (5, 14, 1));
+    assert_eq!((stats.events, stats.bytes, stats.duplicates, stats.conflicts), (5, 14, 1, 1));
 }
