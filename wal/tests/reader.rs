@@ -257,23 +257,32 @@ fn who_has_the_log_open_is_not_given_what_an_earlier_writer_left() {
     }
 }
 
+/// A writer is killed behind three events, and a heartbeat if one is wanted, with two more in flight: the first segment as it is
+/// once they have landed.
+fn killed_in_flight(memory: &Memory, heartbeat: bool) -> Vec<u8> {
+    let first = names::segment(SegmentId(1));
+    let (mut killed, _, _) = open(&memory_options(memory)).unwrap();
+    append(&mut killed, 3, 100);
+    killed.drain().unwrap();
+    if heartbeat {
+        killed.heartbeat(Timestamp(50)).unwrap();
+        killed.drain().unwrap();
+    }
+    let before = memory.bytes(&first).unwrap();
+    append(&mut killed, 2, 200);
+    killed.drain().unwrap();
+    let late = memory.bytes(&first).unwrap();
+    drop(killed);
+    memory.tamper(&first, |bytes| bytes.clone_from(&before));
+    late
+}
+
 /// Found by reading: where a later writer goes on was looked at when the segment was entered, and never again.
 #[test]
 fn a_reader_at_the_end_of_a_killed_writer_is_not_given_what_lands_there_when_another_has_gone_on() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let first = names::segment(SegmentId(1));
-    let (mut killed, _, _) = open(&options).unwrap();
-    append(&mut killed, 3, 100);
-    killed.drain().unwrap();
-    killed.heartbeat(Timestamp(50)).unwrap();
-    killed.drain().unwrap();
-    let before = memory.bytes(&first).unwrap();
-    append(&mut killed, 2, 200);
-    killed.drain().unwrap();
-    let after = memory.bytes(&first).unwrap();
-    drop(killed);
-    memory.tamper(&first, |bytes| bytes.clone_from(&before));
+    let late = killed_in_flight(&memory, true);
 
     let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
     assert_eq!(seqs(&mut reader), [1, 2, 3]);
@@ -284,7 +293,7 @@ fn a_reader_at_the_end_of_a_killed_writer_is_not_given_what_lands_there_when_ano
     log.drain().unwrap();
     log.heartbeat(Timestamp(90)).unwrap();
     log.drain().unwrap();
-    memory.tamper(&first, |bytes| bytes.clone_from(&after));
+    memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes.clone_from(&late));
     let events: Vec<_> = reader
         .batches()
         .flat_map(|located| {
@@ -335,16 +344,7 @@ fn a_reader_in_a_segment_that_a_later_writer_begins_once_more_goes_on_there() {
 fn who_has_the_log_open_and_waits_where_a_dead_writer_lands_late_goes_on_behind_it() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let first = names::segment(SegmentId(1));
-    let (mut killed, _, _) = open(&options).unwrap();
-    append(&mut killed, 3, 100);
-    killed.drain().unwrap();
-    let before = memory.bytes(&first).unwrap();
-    append(&mut killed, 2, 200);
-    killed.drain().unwrap();
-    let after = memory.bytes(&first).unwrap();
-    drop(killed);
-    memory.tamper(&first, |bytes| bytes.clone_from(&before));
+    let late = killed_in_flight(&memory, false);
 
     let (mut log, recovered, _) = open(&options).unwrap();
     let own = Some((recovered.last_batch.next(), recovered.epoch));
@@ -353,7 +353,7 @@ fn who_has_the_log_open_and_waits_where_a_dead_writer_lands_late_goes_on_behind_
     assert_eq!(seqs(&mut reader), [1, 2, 3]);
     append(&mut log, 4, 300);
     log.drain().unwrap();
-    memory.tamper(&first, |bytes| bytes.clone_from(&after));
+    memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes.clone_from(&late));
     assert_eq!(seqs(&mut reader), [4, 5, 6, 7]);
 }
 
