@@ -85,32 +85,19 @@ impl Stage for Scribe {
     }
 }
 
-fn bank() -> Flow {
-    Flow::named("bank")
-        .stage("balance", Balance)
-        .on::<Moved>()
-        .emits::<Reached>()
-        .build()
-        .expect("the flow is sound")
-}
-
-fn bank_with(scribe: Scribe) -> Flow {
-    Flow::named("bank")
-        .stage("balance", Balance)
-        .on::<Moved>()
-        .emits::<Reached>()
-        .stage("scribe", scribe)
-        .on::<Moved>()
-        .on::<Noted>()
-        .emits::<Noted>()
-        .build()
-        .expect("the flow is sound")
+fn bank(scribe: Option<Scribe>) -> Flow {
+    let flow = Flow::named("bank").stage("balance", Balance).on::<Moved>().emits::<Reached>();
+    let flow = match scribe {
+        Some(scribe) => flow.stage("scribe", scribe).on::<Moved>().on::<Noted>().emits::<Noted>(),
+        None => flow,
+    };
+    flow.build().expect("the flow is sound")
 }
 
 #[test]
 fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = Engine::open(options(dir.path()), bank()).unwrap();
+    let engine = Engine::open(options(dir.path()), bank(None)).unwrap();
     for _ in 0..2_000 {
         engine.submit(&Moved { cents: 1 }).key(Key(1)).send().unwrap();
     }
@@ -119,7 +106,7 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
     let mut narrow = options(dir.path());
     narrow.actors.command_backlog_bytes = 64 << 10;
     let refuse = || {
-        let error = Engine::open(narrow.clone(), bank_with(Scribe { again: 0 })).map(drop).unwrap_err();
+        let error = Engine::open(narrow.clone(), bank(Some(Scribe { again: 0 }))).map(drop).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("stage `scribe` emits") && message.contains("the 65536 bytes"), "{message}");
         assert!(message.contains("`command_backlog_bytes`"), "{message}");
@@ -131,7 +118,7 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
     };
     let mut wide = options(dir.path());
     wide.actors.command_backlog_bytes = usize::MAX;
-    let engine = Engine::open(wide, bank_with(Scribe { again: 0 })).unwrap();
+    let engine = Engine::open(wide, bank(Some(Scribe { again: 0 }))).unwrap();
     while noted(&engine) < 2_000 {
         assert!(engine.failure().is_none());
         std::thread::yield_now();
@@ -139,7 +126,7 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
     engine.close().unwrap();
     // They stand behind 2,000 events now, and wait for that as they did.
     refuse();
-    let engine = Engine::open(options(dir.path()), bank_with(Scribe { again: 0 })).unwrap();
+    let engine = Engine::open(options(dir.path()), bank(Some(Scribe { again: 0 }))).unwrap();
     assert_eq!(noted(&engine), 2_000);
     engine.close().unwrap();
 }
@@ -149,7 +136,7 @@ fn events_that_cause_more_of_themselves_stop_the_engine_and_not_the_machine() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
     options.actors.command_backlog_bytes = 64 << 10;
-    let engine = Engine::open(options, bank_with(Scribe { again: 2 })).unwrap();
+    let engine = Engine::open(options, bank(Some(Scribe { again: 2 }))).unwrap();
     engine.submit(&Moved { cents: 1 }).key(Key(1)).wait().unwrap();
     let message = loop {
         if let Some(failure) = engine.failure() {
