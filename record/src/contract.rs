@@ -30,7 +30,7 @@ pub use diff::{Change, Changed, Diff, Verdict, diff};
 pub const TABLE_LEN_MAX: usize = 64 << 20;
 
 /// How much a parser may say about what is no table, in characters.
-const REASON_MAX: usize = 400;
+pub(crate) const REASON_MAX: usize = 400;
 
 /// Name, version and shape of an event type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub enum ContractError {
          or `/`, and versions start at 1"
     )]
     Name {
-        /// The name.
+        /// The name, of one that is too long the beginning.
         name: String,
         /// The version.
         version: u16,
@@ -211,7 +211,7 @@ impl ContractTable {
         let Contract { name, version, shape } = contract;
         let (name, version) = (name.clone(), *version);
         if !is_name(&name) || version == 0 {
-            return Err(ContractError::Name { name, version });
+            return Err(ContractError::Name { name: name.chars().take(NAME_LEN_MAX + 1).collect(), version });
         }
         if let Err(error) = shape.check() {
             return Err(ContractError::Shape { name, version, error });

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::contract::REASON_MAX;
 use crate::ids::{BatchNo, Epoch, Seq};
 
 /// A 128-bit digest that finds divergence; it does not prove anything to an outsider, the chain does that.
@@ -87,8 +88,19 @@ impl Checkpoint {
     ///
     /// What is wrong with the text.
     pub fn from_json(body: &[u8]) -> Result<Self, serde_json::Error> {
-        serde_json::from_slice(body)
+        read(body)
     }
+}
+
+/// Reads a body of JSON; the error is short, whatever the parser quotes of the text.
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(body).map_err(|error| {
+        let reason = error.to_string();
+        if reason.len() <= REASON_MAX {
+            return error;
+        }
+        serde::de::Error::custom(reason.chars().take(REASON_MAX).collect::<String>())
+    })
 }
 
 /// What one stage did and knows, as two numbers.
@@ -130,6 +142,17 @@ pub struct RecoveryNote {
     pub row: String,
 }
 
+impl RecoveryNote {
+    /// Reads the body of a recovery batch.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the text.
+    pub fn from_json(body: &[u8]) -> Result<Self, serde_json::Error> {
+        read(body)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +174,16 @@ mod tests {
         let checkpoint =
             Checkpoint { seq: Seq(9), flow: "f".into(), stages: vec![stage], leaves: vec![leaf] };
         assert_eq!(Checkpoint::from_json(&checkpoint.to_json()).unwrap(), checkpoint);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said_in_few_words() {
+        let long = format!("{{\"seq\":\"{}\"}}", "x".repeat(1 << 20));
+        let (checkpoint, note) =
+            (Checkpoint::from_json(long.as_bytes()), RecoveryNote::from_json(long.as_bytes()));
+        for error in [checkpoint.unwrap_err(), note.map(drop).unwrap_err()] {
+            assert!(error.to_string().len() < 1_000);
+        }
     }
 
     #[test]

@@ -57,6 +57,14 @@ fn what_is_accepted_at_full_depth_can_be_read_again() {
     }
 }
 
+/// Found by reading: the name was quoted whole.
+#[test]
+fn a_name_of_a_megabyte_is_refused_in_few_words() {
+    let text = format!(r#"[{{"kind":1,"name":"{}","version":1,"shape":"u8"}}]"#, "n".repeat(1 << 20));
+    let error = ContractTable::from_json(text.as_bytes()).unwrap_err();
+    assert!(matches!(error, ContractError::Name { .. }) && error.to_string().len() < 1_000, "{error}");
+}
+
 /// Found by fuzzing: the parser quotes a key that it does not know as it stands.
 #[test]
 fn a_message_is_one_short_line_whatever_the_keys_are_called() {

@@ -61,5 +61,5 @@ impl Plan {
 
 /// The largest batch, on disk.
 pub const BATCH_BYTES: usize = 16 << 10;
-/// A header and three batches.
-pub const SEGMENT_BYTES_MIN: u64 = 4096 + 3 * BATCH_BYTES as u64;
+/// A header, a note and three batches.
+pub const SEGMENT_BYTES_MIN: u64 = 2 * 4096 + 3 * BATCH_BYTES as u64;

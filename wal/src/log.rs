@@ -195,10 +195,11 @@ impl Log {
         timestamp: Timestamp,
         body: &[u8],
     ) -> Result<BatchNo, LogError> {
+        let batch_no = self.put(&mut Arc::new(Batch::control(kind, self.next_seq, timestamp, body)))?;
         if kind == BatchKind::Contracts {
             self.contracts = Some(body.to_vec());
         }
-        self.put(&mut Arc::new(Batch::control(kind, self.next_seq, timestamp, body)))
+        Ok(batch_no)
     }
 
     fn put(&mut self, batch: &mut Arc<Batch>) -> Result<BatchNo, LogError> {
@@ -583,7 +584,7 @@ impl Log {
     pub fn drain(&mut self) -> Result<Durable, LogError> {
         loop {
             let durable = self.poll()?;
-            if self.pipeline.is_empty() && !self.pipeline.is_syncing() {
+            if self.pipeline.is_empty() {
                 return Ok(durable);
             }
             self.wait(None)?;

@@ -88,9 +88,10 @@ impl Options {
         if !(4 * BLOCK..=BATCH_BYTES_MAX).contains(&batch_bytes) {
             return Err("batch_bytes must be between 16 KiB and 256 MiB");
         }
-        // A new segment begins with its header, a recovery note, the contracts and the batch that needed it.
-        if segment_bytes < block + 3 * batch_bytes as u64 || segment_bytes > SEGMENT_BYTES_MAX {
-            return Err("segment_bytes must hold a block and three batches, and be at most 1 TiB");
+        // A new segment begins with its header, a recovery note of a block, the contracts and the batch that needed it; and
+        // a control batch may come in between.
+        if segment_bytes < 2 * block + 3 * batch_bytes as u64 || segment_bytes > SEGMENT_BYTES_MAX {
+            return Err("segment_bytes must hold two blocks and three batches, and be at most 1 TiB");
         }
         if self.zero_fill_bytes_per_second == 0 {
             return Err("zero_fill_bytes_per_second must not be 0");
@@ -124,10 +125,10 @@ mod tests {
     #[test]
     fn every_setting_has_bounds_and_what_is_beyond_is_named() {
         type Change = fn(&mut Options);
-        let least: Change = |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 13 * BLOCK as u64);
+        let least: Change = |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 14 * BLOCK as u64);
         let within: [Change; 5] = [
             least,
-            |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK - 1, 13 * BLOCK as u64 - 1),
+            |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK - 1, 14 * BLOCK as u64 - 1),
             |o| (o.batch_bytes, o.segment_bytes) = (256 << 20, 1 << 40),
             |o| (o.depth, o.spare_segments, o.zero_fill_bytes_per_second) = (1, 1, 1),
             |o| o.depth = 512,
@@ -145,7 +146,7 @@ mod tests {
             ("batch_bytes", |o| o.batch_bytes = 3 * BLOCK),
             ("batch_bytes", |o| o.batch_bytes = (256 << 20) + 1),
             ("batch_bytes", |o| o.batch_bytes = usize::MAX),
-            ("segment_bytes", |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 12 * BLOCK as u64)),
+            ("segment_bytes", |o| (o.batch_bytes, o.segment_bytes) = (4 * BLOCK, 13 * BLOCK as u64)),
             ("segment_bytes", |o| o.segment_bytes = (1 << 40) + 1),
             ("segment_bytes", |o| o.segment_bytes = u64::MAX),
             ("depth", |o| o.depth = 0),

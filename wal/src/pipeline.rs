@@ -155,11 +155,8 @@ impl Pipeline {
         self.flights.len()
     }
 
+    /// True when no sync is outstanding either: what it covers is in flight until it has ended.
     pub(crate) fn is_empty(&self) -> bool {
         self.flights.is_empty()
-    }
-
-    pub(crate) fn is_syncing(&self) -> bool {
-        self.covering.is_some()
     }
 }

@@ -187,8 +187,9 @@ impl Reader {
         let oldest = survey.manifest.map_or(SegmentId(1), |manifest| manifest.oldest);
         let headers =
             || survey.segments.range(oldest..).filter_map(|(id, segment)| Some((id, segment.header()?)));
-        // The log began with segment 1: that nothing is there before it needs no header to say so.
-        let first = headers().next().filter(|(id, _)| **id != SegmentId(1) && options.from != Seq::ZERO);
+        // Where the header of the oldest is none, that is what there is to say: nothing was retired.
+        let shortened = oldest != SegmentId(1) && options.from != Seq::ZERO;
+        let first = headers().next().filter(|(id, _)| shortened && **id == oldest);
         if let Some(oldest) = first.map(|(_, header)| header.first_seq).filter(|seq| *seq > options.from) {
             return Err(ReadError::Retired { from: options.from, oldest });
         }
@@ -340,19 +341,37 @@ impl Reader {
                         self.scan.as_mut().expect("a segment is open").scan.window.forget();
                         continue;
                     }
-                    let open = self.scan.as_ref().expect("a segment is open");
-                    return Err(ReadError::Scan(ScanError::Damaged {
-                        path: open.path.to_path_buf(),
-                        offset: open.scan.offset,
-                        batch: self.chain.next_batch,
-                        first_seq: self.chain.next_seq,
-                        resumes: None,
-                        durable: self.durable,
-                        reason: damage,
-                    }));
+                    return Err(self.damaged(damage)?);
                 }
             }
         }
+    }
+
+    /// Something in the segment in which the reader stands was durable and is not there. Where that segment ends in zeros,
+    /// as a full one does, it may be the next one that is damaged.
+    fn damaged(&self, damage: Damage) -> Result<ReadError, ReadError> {
+        let open = self.scan.as_ref().expect("a segment is open");
+        let name = names::segment(SegmentId(self.segment.0 + 1));
+        let torn = match self.storage.open(&name, Access::Read) {
+            Ok(file) if damage == Damage::Zeros => match read_header(&*self.storage, &name, &file)? {
+                HeaderBlock::Invalid(error) => Some(Damage::Header(error)),
+                HeaderBlock::Empty | HeaderBlock::Valid(..) => None,
+            },
+            _ => None,
+        };
+        let (path, offset, reason) = match torn {
+            Some(header) => (self.storage.path(&name), 0, header),
+            None => (open.path.to_path_buf(), open.scan.offset, damage),
+        };
+        Ok(ReadError::Scan(ScanError::Damaged {
+            path,
+            offset,
+            batch: self.chain.next_batch,
+            first_seq: self.chain.next_seq,
+            resumes: None,
+            durable: self.durable,
+            reason,
+        }))
     }
 
     /// The segment with which reading should begin is not one any more, although something in it was durable.
@@ -392,6 +411,7 @@ impl Reader {
         if is_missing(&opened) {
             let manifest = read_manifest(&*self.storage)?;
             self.learn(manifest);
+            self.renew_limit()?;
             let retired = manifest.is_some_and(|manifest| manifest.oldest > id);
             if !retired && self.header(SegmentId(id.0 + 1))?.is_none() {
                 return Ok(false);
@@ -523,14 +543,18 @@ impl Reader {
         if self.durable < batch_no {
             self.learn(read_manifest(&*self.storage)?);
         }
-        // It may be a later writer that says so, of a batch of its own. What a killed writer had in flight can land here
-        // even now.
-        if let Some(header) =
-            self.scan.as_ref().map(|open| open.scan.header).filter(|_| self.durable >= batch_no)
-        {
-            let limit = self.limit(&header)?;
-            self.scan.as_mut().expect("it is open").limit = limit;
+        if self.durable >= batch_no {
+            self.renew_limit()?;
         }
+        Ok(())
+    }
+
+    /// Looks again where a later writer went on: it may be one that says what is durable, of a batch of its own. What a
+    /// killed writer had in flight can land here even now.
+    fn renew_limit(&mut self) -> Result<(), ReadError> {
+        let Some(header) = self.scan.as_ref().map(|open| open.scan.header) else { return Ok(()) };
+        let limit = self.limit(&header)?;
+        self.scan.as_mut().expect("it is open").limit = limit;
         Ok(())
     }
 

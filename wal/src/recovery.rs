@@ -63,8 +63,9 @@ pub(crate) struct Kept {
     pub(crate) last_kind: Option<BatchKind>,
     /// The highest batch that one of them says was durable.
     pub(crate) durable: BatchNo,
-    /// The kept batches reach into this segment.
+    /// The kept batches reach into this segment, and end there.
     pub(crate) last_segment: Option<SegmentId>,
+    end: u64,
 }
 
 pub(crate) struct End {
@@ -259,6 +260,7 @@ fn walk(
                     outcome.chain.pass(batch.next_seq(), root);
                     let padded_len = batch.padded_len();
                     scan.pass(padded_len);
+                    outcome.kept.end = scan.offset;
                 }
             }
         };
@@ -332,11 +334,17 @@ fn decide(
         return Ok(());
     }
 
+    // A later writer may have cut here, and come no further than the header of its segment: what it was to note of the
+    // cut is to be noted still.
+    let begin = match outcome.kept.last_segment {
+        Some(last) if last < stop.segment => End { segment: last, offset: outcome.kept.end },
+        _ => End { segment: stop.segment, offset: stop.offset.max(BLOCK as u64) },
+    };
     let mut behind = Behind::default();
-    let mut ends_in_zeros = true;
-    for (id, segment) in survey.segments.range(stop.segment..) {
+    let (mut ends_in_zeros, mut cut_at_first) = (true, false);
+    for (id, segment) in survey.segments.range(begin.segment..) {
         let salt = segment.header().map(|header| header.batch_salt());
-        let from = if *id == stop.segment { stop.offset.max(BLOCK as u64) } else { BLOCK as u64 };
+        let from = if *id == begin.segment { begin.offset } else { BLOCK as u64 };
         let name = names::segment(*id);
         let mut here = Behind::default();
         let window = Window::new(open(storage, &name)?, Pace::on(storage, true));
@@ -344,6 +352,7 @@ fn decide(
         let end = segment.len.min(segment.header().map_or(SEGMENT_BYTES_MAX, |header| header.segment_size));
         here.look(storage.path(&name), window, from..end, salt, next)?;
         ends_in_zeros &= *id != stop.segment || !here.dirty;
+        cut_at_first |= *id == begin.segment && here.dirty;
         behind.islands.append(&mut here.islands);
         behind.durable = behind.durable.max(here.durable);
         behind.dirty |= here.dirty;
@@ -380,7 +389,7 @@ fn decide(
         (_, true) => Row::E,
     };
     outcome.dropped = behind.islands.iter().map(|(batch_no, _)| *batch_no).collect();
-    outcome.end = Some(End { segment, offset });
+    outcome.end = Some(if cut_at_first { begin } else { End { segment, offset } });
     outcome.leave_behind(survey);
     Ok(())
 }

@@ -5,9 +5,9 @@ mod common;
 
 use common::{append, batch, expect_events, memory_options, open};
 use downbeat_record::header::BATCH_HEADER_LEN;
-use downbeat_record::{BatchKind, SegmentId, Seq, Timestamp};
+use downbeat_record::{BLOCK, BatchKind, SegmentId, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fault, Outcome, Step};
-use downbeat_wal::{LogError, Memory, NotReady, names};
+use downbeat_wal::{Log, LogError, Memory, NotReady, Options, names};
 
 const EIO: i32 = 5;
 const EINTR: i32 = 4;
@@ -174,6 +174,62 @@ fn what_was_ready_stays_so_with_a_control_batch_in_between() {
     assert!(rounds > 3 * 6, "of eight blocks each, in three segments of 64: {rounds}");
 }
 
+/// Found by reading: in a segment a block smaller, a batch that had its seqs already found no room.
+#[test]
+fn the_smallest_segment_holds_all_that_may_come_before_what_was_ready() {
+    let memory = Memory::new();
+    let smallest = Options { spare_segments: 1, ..memory_options(&memory) };
+    let blocks = |blocks: usize| Options { segment_bytes: (blocks * BLOCK) as u64, ..smallest.clone() };
+    let least = 2 + 3 * smallest.batch_bytes / BLOCK;
+    let Err(refused) = open(&blocks(least - 1)) else { panic!("a segment that is too small") };
+    assert!(refused.to_string().contains("two blocks and three batches"), "{refused}");
+    let options = blocks(least);
+
+    let full = vec![b'x'; options.batch_bytes - BATCH_HEADER_LEN];
+    let (mut log, _, _) = open(&options).unwrap();
+    log.append_control(BatchKind::Contracts, Timestamp(1), &full).unwrap();
+    append(&mut log, 1, 100);
+    log.drain().unwrap();
+    drop(log);
+    memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes[6 * BLOCK + 100] = 1);
+    memory.set_capacity(Some(2 * options.segment_bytes));
+    let (mut log, recovered, _) = open(&options).unwrap();
+    assert!(recovered.cut.is_some(), "which is to be noted, before the contracts");
+    log.ready().unwrap();
+    log.append_control(BatchKind::Checkpoint, Timestamp(2), &full).unwrap();
+    let mut largest = batch(log.next_seq(), 3, 5_000);
+    assert_eq!(largest.padded_len(), options.batch_bytes);
+    log.append(&mut largest).unwrap();
+}
+
+/// Found by reading: contracts that found no room went into the log all the same, with the next batch that did.
+#[test]
+fn contracts_that_were_refused_are_not_in_the_log() {
+    let memory = Memory::new();
+    let options = Options { spare_segments: 1, ..memory_options(&memory) };
+    memory.set_capacity(Some(options.segment_bytes));
+    let (mut log, _, _) = open(&options).unwrap();
+    log.append_control(BatchKind::Contracts, Timestamp(1), b"old").unwrap();
+    while log.append(&mut batch(log.next_seq(), 1, 100)).is_ok() {
+        log.drain().unwrap();
+    }
+    let refused = log.append_control(BatchKind::Contracts, Timestamp(1), b"new").unwrap_err();
+    assert!(matches!(refused, LogError::NotReady(_)), "{refused}");
+    memory.set_capacity(None);
+    append(&mut log, 3, 5_000);
+    log.drain().unwrap();
+    drop(log);
+    let mut contracts = Vec::new();
+    let opened = Log::open(&options, |batch| {
+        if batch.kind() == BatchKind::Contracts {
+            contracts.push(batch.body().to_vec());
+        }
+        Ok(())
+    });
+    drop(opened.unwrap());
+    assert_eq!(contracts, [b"old", b"old"], "one for each segment");
+}
+
 /// Waiting helps against a full disk, and against nothing that took the place away; that is said of the second try in a
 /// row, since once may have been a stranger who removed one file.
 #[test]
@@ -229,16 +285,20 @@ fn failures_while_a_segment_is_prepared_leave_no_half_segment_behind() {
         let memory = Memory::new();
         let options = memory_options(&memory);
         let (mut log, _, _) = open(&options).unwrap();
-        append(&mut log, 3, 4_000);
-        log.drain().unwrap();
-        memory.fail(Fault { step, after: 0, times: 2, outcome: Outcome::Errno(ENOSPC) });
-        if matches!(step, Step::Write | Step::Sync) {
-            memory.heal();
-        }
+        let mut failed = 0;
         for _ in 0..60 {
-            common::wait_until_ready(&mut log);
+            // What is on its way stands still, so what fails is the preparation.
+            memory.hold(true);
             append(&mut log, 3, 4_000);
+            memory.fail(Fault { step, after: 0, times: 2, outcome: Outcome::Errno(ENOSPC) });
+            for _ in 0..4 {
+                log.poll().unwrap();
+            }
+            failed += memory.heal();
+            memory.hold(false);
+            log.drain().unwrap();
         }
+        assert!(failed > 2, "{step:?} failed {failed} times");
         let seq = log.drain().unwrap().seq;
         drop(log);
         memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);

@@ -9,7 +9,7 @@ use common::{append, memory_options, on_every_backend, open};
 use downbeat_record::{BLOCK, BatchKind, BatchNo, SegmentId, Seq, Timestamp};
 use downbeat_wal::storage::Storage;
 use downbeat_wal::{
-    BackendChoice, Log, Memory, Options, ReadError, ReadOptions, Reader, Row, ScanError, Trust, names,
+    BackendChoice, Damage, Log, Memory, Options, ReadError, ReadOptions, Reader, Row, ScanError, Trust, names,
 };
 
 fn reader(options: &Options, how: ReadOptions) -> Result<Reader, ReadError> {
@@ -113,6 +113,32 @@ fn damage_is_named_by_a_reader_as_by_recovery() {
             }
             _ => panic!("the third batch is damaged"),
         }
+    }
+}
+
+/// Found by reading: of the first segment it was said that it had been retired, of another one that the one before was
+/// damaged.
+#[test]
+fn the_damaged_header_of_a_segment_is_named_by_a_reader() {
+    for (segment, batches) in [(1, 0), (2, 15)] {
+        let memory = Memory::new();
+        let options = memory_options(&memory);
+        let (mut log, _, _) = open(&options).unwrap();
+        for _ in 0..40 {
+            append(&mut log, 3, 5_000);
+            log.drain().unwrap();
+        }
+        drop(log);
+        let name = format!("{segment:020}.seg");
+        memory.tamper(&name, |bytes| bytes[70] ^= 1);
+        let mut reader = reader(&options, ReadOptions::default()).unwrap();
+        let read: Vec<_> = reader.batches().collect();
+        assert_eq!(read.len(), batches + 1);
+        let Some(Err(ReadError::Scan(ScanError::Damaged { path, offset: 0, reason, .. }))) = read.last()
+        else {
+            panic!("segment {segment}: {:?}", read.last().map(|last| last.as_ref().err()))
+        };
+        assert!(path.ends_with(&name) && matches!(reason, Damage::Header(_)), "{path:?}: {reason}");
     }
 }
 

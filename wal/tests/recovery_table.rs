@@ -634,12 +634,17 @@ fn an_opening_that_cannot_remove_what_lies_behind_has_said_nothing_of_what_it_ke
     between.tamper(SECOND, |bytes| bytes.fill(0));
     between.tamper(FIRST, |bytes| bytes.copy_from_slice(&late));
 
-    between.fail(Fault { step: Step::Remove, after: 0, times: 1, outcome: Outcome::Errno(5) });
-    assert!(matches!(refused(&between), ScanError::Io { .. }));
-    assert_eq!(between.heal(), 1);
-    between.tamper(SECOND, |bytes| bytes[..BLOCK].copy_from_slice(&later[..BLOCK]));
-    let (_, _, kept) = open(&memory_options(&between)).unwrap();
-    expect_events(&kept, 9, 100);
+    for step in [Step::Remove, Step::SyncDir] {
+        let memory = between.copy();
+        memory.fail(Fault { step, after: 0, times: 1, outcome: Outcome::Errno(5) });
+        assert!(matches!(refused(&memory), ScanError::Io { action: "remove" | "sync", .. }), "{step:?}");
+        assert_eq!(memory.heal(), 1);
+        // What was not removed for good is there again.
+        memory.power_cut(|_| Fate::Lost);
+        memory.tamper(SECOND, |bytes| bytes[..BLOCK].copy_from_slice(&later[..BLOCK]));
+        let (_, _, kept) = open(&memory_options(&memory)).unwrap();
+        expect_events(&kept, 9, 100);
+    }
 }
 
 /// Three acknowledged batches and one more in flight per fate.

@@ -4,10 +4,10 @@
 mod common;
 
 use common::{Kept, append, batch, expect_events, fill, memory_options, open};
-use downbeat_record::{AlignedBuf, Batch, BatchKind, Seq};
+use downbeat_record::{AlignedBuf, BLOCK, Batch, BatchKind, BatchNo, SegmentId, Seq};
 use downbeat_wal::storage::Storage;
 use downbeat_wal::storage::memory::{Fate, SECTOR, Sector};
-use downbeat_wal::{Memory, Reader, Row, Trust};
+use downbeat_wal::{Memory, Reader, Row, Trust, names};
 use std::sync::Arc;
 
 /// A log with `acknowledged` batches of three events, and `in_flight` more that the disk has not finished.
@@ -241,4 +241,35 @@ fn a_payload_that_looks_like_a_batch_with_a_high_mark_changes_nothing() {
     let (kept, row) = recovered(&memory, "forged");
     expect_events(&kept, 3, 100);
     assert_eq!(row, Row::E);
+}
+
+/// Found by reading: of a writer that came no further than the header of its segment, the next one did not see what had been
+/// cut, and nobody ever noted it.
+#[test]
+fn a_cut_of_which_the_note_was_lost_is_noted_by_the_next_writer() {
+    let memory = log_in_flight(3, 2, 2_000);
+    let mut fates = [Fate::Lost, Fate::Kept].into_iter();
+    memory.power_cut(|write| if is_segment(&write.file) { fates.next().unwrap() } else { Fate::Lost });
+    let [first, second] = [1, 2].map(|id| names::segment(SegmentId(id)));
+    for kept in [Fate::Lost, Fate::Kept] {
+        let (mut log, recovered, _) = open(&memory_options(&memory)).unwrap();
+        let cut = recovered.cut.expect("a whole batch is cut");
+        assert_eq!((recovered.row, cut.kept, &*cut.dropped), (Row::F, BatchNo(3), &[BatchNo(5)][..]));
+        assert_eq!((cut.segment.as_deref(), cut.offset), (Some(first.as_str()), 7 * BLOCK as u64));
+        memory.hold(true);
+        append(&mut log, 1, 2_000);
+        std::mem::forget(log);
+        memory.power_cut(|write| match (write.file.as_str(), write.offset) {
+            (file, 0) if file == second => kept.clone(),
+            _ => Fate::Lost,
+        });
+    }
+    let (mut log, recovered, _) = open(&memory_options(&memory)).unwrap();
+    assert_eq!(recovered.row, Row::F);
+    append(&mut log, 1, 2_000);
+    log.drain().unwrap();
+    drop(log);
+    let (_, recovered, kept) = open(&memory_options(&memory)).unwrap();
+    assert_eq!((recovered.row, recovered.cut, kept.batches[3].0), (Row::D, None, BatchKind::Recovery));
+    expect_events(&kept, 10, 2_000);
 }

@@ -104,7 +104,7 @@ impl World {
     fn options(&self) -> Options {
         let (batch, more) = self.sizes;
         let (batch_bytes, block) = (batch * BLOCK, BLOCK as u64);
-        let segment_bytes = (1 + more) * block + 3 * batch_bytes as u64;
+        let segment_bytes = (2 + more) * block + 3 * batch_bytes as u64;
         Options { depth: DEPTH, batch_bytes, segment_bytes, ..options(&self.memory) }
     }
 

@@ -18,6 +18,7 @@ use rustix::fs::{
 };
 use rustix::io::{Errno, ReadWriteFlags, pread, pwritev2};
 
+use crate::names;
 use crate::storage::blocking::Blocking;
 use crate::storage::{Access, Entry, EntryKind, File, Handle, Lock, Queue, Storage};
 
@@ -48,7 +49,7 @@ impl Disk {
     /// The system's; [`io::ErrorKind::NotFound`] when there is none and it may not be created.
     pub fn open(path: &Path, create: bool, queue: DiskQueue) -> io::Result<Self> {
         if create {
-            make_durably(path)?;
+            make_durably(path, |dir| Ok(fsync(openat(CWD, dir, DIRECTORY, Mode::empty())?)?))?;
         }
         let dir = openat(CWD, path, DIRECTORY, Mode::empty())?;
         let direct = direct_works(&dir);
@@ -90,38 +91,29 @@ fn direct_works(dir: &OwnedFd) -> bool {
     }
 }
 
-/// Makes the directory, and every name on the way to it that may be new durable: a log whose directory is gone after a
-/// power cut has lost everything it acknowledged.
-fn make_durably(path: &Path) -> io::Result<()> {
-    let was_there = path.exists();
-    let holders = holders_of_names(path);
-    if !was_there {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    }
-    for dir in holders {
-        match openat(CWD, dir, DIRECTORY, Mode::empty()).and_then(fsync) {
-            // Whoever made it may have died before this, so its name is made durable again, if the directory above may
-            // be read at all.
-            Err(_) if was_there => {}
-            synced => synced?,
-        }
-    }
-    Ok(())
-}
-
-/// The directories that hold a name on the way to `path` which may not be durable: the one above what is there already,
-/// and all between.
-fn holders_of_names(path: &Path) -> Vec<&Path> {
+/// Makes the directory, and with `sync` every name on the way to it durable: a log whose directory is gone after a power
+/// cut has lost everything it acknowledged. Names that are there may have been made by somebody who died before he could;
+/// where there is a log already, he could not have written it.
+fn make_durably(path: &Path, sync: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let here = |dir: &Path| dir.as_os_str().is_empty();
     let existing = path.ancestors().find(|dir| here(dir) || dir.exists());
-    let mut holders = Vec::new();
-    for dir in path.ancestors().skip(1) {
-        holders.push(if here(dir) { Path::new(".") } else { dir });
-        if existing == Some(dir) || existing == Some(path) {
+    let holds_log = names::MANIFEST.iter().any(|name| path.join(name).exists());
+    let mut is_new = existing != Some(path);
+    if is_new {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    }
+    for (distance, dir) in path.ancestors().skip(1).enumerate() {
+        match sync(if here(dir) { Path::new(".") } else { dir }) {
+            // It may not be ours to read. A disk that fails is another matter.
+            Err(error) if !is_new && Errno::from_io_error(&error) != Some(Errno::IO) => {}
+            synced => synced?,
+        }
+        is_new &= existing != Some(dir);
+        if holds_log && distance == 0 {
             break;
         }
     }
-    holders
+    Ok(())
 }
 
 impl Storage for Disk {
@@ -296,6 +288,8 @@ impl Drop for Flock {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
 
     #[test]
@@ -316,20 +310,41 @@ mod tests {
         Flock::take(&dir, "LOCK").unwrap();
     }
 
+    /// What an opening makes durable, from the directory on.
+    fn synced(path: &Path) -> Vec<PathBuf> {
+        let synced = RefCell::new(Vec::new());
+        let sync = |dir: &Path| {
+            assert!(path.is_dir(), "first it is made");
+            synced.borrow_mut().push(dir.to_path_buf());
+            Ok(())
+        };
+        make_durably(path, sync).unwrap();
+        synced.take()
+    }
+
     #[test]
-    fn a_new_name_is_held_by_the_directory_above_what_was_there_and_by_all_between() {
+    fn every_name_on_the_way_to_a_new_log_is_made_durable_whoever_made_it() {
         let temp = tempfile::tempdir().unwrap();
-        let top = temp.path();
-        let holders =
-            |path: &Path| holders_of_names(path).into_iter().map(Path::to_path_buf).collect::<Vec<_>>();
-        let deep = top.join("a/b/log");
-        assert_eq!(holders(&deep), [top.join("a/b"), top.join("a"), top.to_path_buf()]);
-        Disk::open(&deep, true, DiskQueue::Blocking).unwrap();
-        assert_eq!(holders(&deep), [top.join("a/b")], "made by somebody who may have died before its sync");
-        assert_eq!(holders(Path::new("no-such-log")), [Path::new(".")]);
-        assert_eq!(
-            holders(Path::new("no/such/log")),
-            [Path::new("no/such"), Path::new("no"), Path::new(".")]
-        );
+        let log = temp.path().join("a/log");
+        let above: Vec<_> = log.ancestors().skip(1).map(Path::to_path_buf).collect();
+        assert_eq!(synced(&log), above);
+        assert_eq!(synced(&log), above, "the one before may have died at any step");
+        fs::write(log.join(names::MANIFEST[1]), "").unwrap();
+        assert_eq!(synced(&log), above[..1], "whoever wrote this had done it");
+    }
+
+    #[test]
+    fn a_disk_that_cannot_make_a_name_durable_is_told_and_a_directory_of_others_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let log = temp.path().join("log");
+        let refused = |of: &Path, errno: Errno| {
+            make_durably(&log, |dir| if dir == of { Err(errno.into()) } else { Ok(()) }).is_err()
+        };
+        assert!(refused(temp.path(), Errno::ACCESS), "it holds the new name");
+        fs::remove_dir(&log).unwrap();
+        assert!(!refused(Path::new("/"), Errno::ACCESS));
+        for dir in [temp.path(), Path::new("/")] {
+            assert!(refused(dir, Errno::IO) && !refused(dir, Errno::ACCESS));
+        }
     }
 }
