@@ -1,6 +1,7 @@
 //! Several events that get consecutive places, all or none, also after a crash.
 
 use downbeat_record::batch::EVENT_OVERHEAD_MAX;
+use downbeat_record::header::BATCH_BYTES_MAX;
 use downbeat_record::{Event, Fields, IdempotencyKey};
 use zerocopy::IntoBytes;
 
@@ -38,7 +39,8 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::GroupKeys`], [`SubmitError::Encode`]; the group is as it was.
+    /// [`SubmitError::GroupKeys`], [`SubmitError::Encode`], [`SubmitError::TooLarge`] when it would be larger than any
+    /// batch; the group is as it was.
     pub fn push<E: Event>(&mut self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
         let room = event.encoded_len_max();
         self.add(fields, room, |out| Ok(event.encode(out)?))
@@ -48,7 +50,7 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// [`SubmitError::GroupKeys`]; the group is as it was.
+    /// [`SubmitError::GroupKeys`], [`SubmitError::TooLarge`] as for [`Group::push`]; the group is as it was.
     pub fn push_bytes(&mut self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
         self.add(fields, payload.len(), |out| {
             out.copy_from_slice(payload);
@@ -69,6 +71,10 @@ impl Group {
         let mixed = self.count > 0 && self.keys.is_empty() != key.is_none();
         if mixed || self.keys.get(place) == Some(&key) {
             return Err(SubmitError::GroupKeys { index: self.count, key });
+        }
+        let len = self.batch_bytes.saturating_add(room);
+        if len > BATCH_BYTES_MAX {
+            return Err(SubmitError::TooLarge { len, max: BATCH_BYTES_MAX });
         }
         let payload = self.used + head_len(fields);
         let words = (payload + room).div_ceil(ALIGN);

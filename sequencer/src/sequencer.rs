@@ -20,8 +20,9 @@
 //! only when every clone of its `Arc` is gone. A quarter of both is kept for derived events: without it a flood
 //! from outside could take the whole window while the stage that would move the cursor waits to emit.
 //!
-//! Invariants: one batch is open at most; its next seq is that of the order; receipts are completed in the
-//! order of submission and never before what they promise is true.
+//! Invariants: one batch is open at most; its next seq is that of the order; receipts are never completed before what
+//! they promise is true, and those of new events that wait to be durable in their order. A conflict, a duplicate of what is
+//! durable and a receipt for the order alone do not wait behind them.
 
 mod desk;
 

@@ -96,7 +96,8 @@ impl IdempotencyWindow {
         }
     }
 
-    /// What stands under `key`, seen from log time `now`. [`IdempotencyKey::NONE`] is always new.
+    /// What stands under `key`, seen from log time `now`. [`IdempotencyKey::NONE`] is always new. A key of a producer and the
+    /// same key of a stage are two: the lowest bit of the fingerprint tells them apart.
     #[inline]
     pub fn admit(&self, key: IdempotencyKey, fingerprint: u64, now: Timestamp) -> Admission {
         if key.is_none() || self.next == self.oldest {
@@ -105,7 +106,8 @@ impl IdempotencyWindow {
         let words = split(key);
         let found = self.index.find(hash(words), |slot| {
             let entry = self.entry(slot);
-            entry.key == words && now.0.saturating_sub(entry.timestamp) <= self.bounds.age_ns
+            let same = entry.key == words && (entry.fingerprint ^ fingerprint) & OF_A_STAGE == 0;
+            same && now.0.saturating_sub(entry.timestamp) <= self.bounds.age_ns
         });
         let Some(slot) = found else { return Admission::New };
         let entry = self.entry(slot);
@@ -230,11 +232,16 @@ impl std::fmt::Debug for IdempotencyWindow {
 
 /// What makes two events with one key the same event: kind, entity and payload. Correlation, causation and
 /// source may differ: a retry may come by another way.
+///
+/// The lowest bit says whether a stage emitted the event. What a stage calls it follows from the log and can be known
+/// to anybody: a producer that uses the same key must not take its place.
 #[inline]
 pub fn fingerprint(fields: &Fields, payload: &[u8]) -> u64 {
     let seed = fields.key.0.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ u64::from(fields.kind.0);
-    xxh3_64_with_seed(payload, seed)
+    (xxh3_64_with_seed(payload, seed) & !OF_A_STAGE) | u64::from(fields.derived)
 }
+
+const OF_A_STAGE: u64 = 1;
 
 #[inline]
 fn split(key: IdempotencyKey) -> [u64; 2] {

@@ -16,7 +16,7 @@ pub(crate) struct Owed {
 }
 
 /// Receipts in order of arrival. Gates of new events increase; a duplicate's gate may lie before those in front
-/// of it, and then it leaves with them, so receipts come in the order of submission.
+/// of it, and then it leaves with them.
 pub(crate) struct OwedQueue {
     queue: VecDeque<Owed>,
     bound: usize,

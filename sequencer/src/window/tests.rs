@@ -19,11 +19,27 @@ fn original(seq: u64, timestamp: u64) -> Original {
 fn a_key_is_new_then_a_duplicate_and_with_other_bytes_a_conflict() {
     let mut window = window(10, 100);
     let key = IdempotencyKey::of("order 7");
-    assert_eq!(window.admit(key, 1, Timestamp(5)), Admission::New);
-    window.insert(key, 1, Seq(3), Timestamp(5));
-    assert_eq!(window.admit(key, 1, Timestamp(6)), Admission::Duplicate(original(3, 5)));
-    assert_eq!(window.admit(key, 2, Timestamp(6)), Admission::Conflict(original(3, 5)));
-    assert_eq!(window.admit(IdempotencyKey::NONE, 1, Timestamp(6)), Admission::New);
+    assert_eq!(window.admit(key, 2, Timestamp(5)), Admission::New);
+    window.insert(key, 2, Seq(3), Timestamp(5));
+    assert_eq!(window.admit(key, 2, Timestamp(6)), Admission::Duplicate(original(3, 5)));
+    assert_eq!(window.admit(key, 4, Timestamp(6)), Admission::Conflict(original(3, 5)));
+    assert_eq!(window.admit(IdempotencyKey::NONE, 2, Timestamp(6)), Admission::New);
+}
+
+/// Found by reading: what a stage emitted was taken for another event under a producer's key, and lost.
+#[test]
+fn a_key_of_a_producer_and_the_same_key_of_a_stage_are_two() {
+    let outside = Fields { idempotency_key: IdempotencyKey::of("order 7"), ..Fields::default() };
+    let emitted = Fields { derived: true, ..outside };
+    let mut window = window(10, 100);
+    let ask = |window: &IdempotencyWindow, fields: &Fields| {
+        window.admit(fields.idempotency_key, fingerprint(fields, b"bytes"), Timestamp(9))
+    };
+    window.insert(outside.idempotency_key, fingerprint(&outside, b"bytes"), Seq(1), Timestamp(1));
+    assert_eq!(ask(&window, &emitted), Admission::New);
+    window.insert(emitted.idempotency_key, fingerprint(&emitted, b"bytes"), Seq(2), Timestamp(2));
+    assert_eq!(ask(&window, &outside), Admission::Duplicate(original(1, 1)));
+    assert_eq!(ask(&window, &emitted), Admission::Duplicate(original(2, 2)));
 }
 
 #[test]
@@ -130,6 +146,7 @@ proptest! {
         let (mut seq, mut now) = (0, 0);
         for (key, fingerprint, step) in inputs {
             now += step;
+            let fingerprint = 2 * fingerprint;
             let answer = window.admit(IdempotencyKey(key), fingerprint, Timestamp(now));
             prop_assert_eq!(answer, model.admit(key, fingerprint, now));
             if answer == Admission::New {

@@ -31,6 +31,18 @@ fn a_group_takes_consecutive_places_of_one_batch() {
     assert_eq!(ticket.wait().unwrap().seq, Seq(2));
 }
 
+/// Found by reading: an event of four gigabytes was a panic, and what was put together before had no bound.
+#[test]
+fn a_group_larger_than_any_batch_is_refused_while_it_is_put_together() {
+    let (mut group, large) = (group(1..=1, 8), vec![0; 200 << 20]);
+    group.push_bytes(&keyed(2), &large).unwrap();
+    for payload in [&large[..], &vec![0; (1 << 32) + 1]] {
+        let error = group.push_bytes(&keyed(4), payload).unwrap_err();
+        assert!(matches!(error, SubmitError::TooLarge { .. }), "{error}");
+    }
+    assert_eq!(group.len(), 2, "as it was");
+}
+
 #[test]
 fn a_group_sent_again_gets_its_first_receipt_and_no_place() {
     let (ingress, mut sequencer, _) = start(&small());
