@@ -93,7 +93,7 @@ impl Actors {
 
         let hosts = (0..settings.threads.max(1))
             .map(|index| {
-                let core = settings.first_core.map(|first| first + index);
+                let core = settings.first_core.map(|first| first.saturating_add(index));
                 Host::start(format!("downbeat-flow-{index}"), settings.wait, core)
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -133,6 +133,7 @@ impl Actors {
                 delivered,
                 partly: (Seq::ZERO, 0),
                 gathered: 0,
+                lingered: false,
                 stages: senders.clone(),
                 values: Vec::with_capacity(64),
                 faults: faults.clone(),
@@ -197,7 +198,9 @@ impl Actors {
         let mending = shared.clone();
         let mender =
             Builder::new().name("downbeat-mender".to_owned()).spawn(move || mending.mend(&crashed))?;
-        let feeds = Feeds { feeds, changes, order, published: ports.recovered };
+        let absent_events = shared.blueprint.settings.absent_events;
+        let feeds =
+            Feeds { feeds, changes, order, published: ports.recovered, absent: Vec::new(), absent_events };
         Ok((Self { shared, mender: Some(mender) }, feeds))
     }
 
@@ -231,6 +234,11 @@ impl Actors {
     /// The last seq for which a checkpoint is complete.
     pub fn checkpointed(&self) -> Seq {
         self.shared.blueprint.board.complete_upto()
+    }
+
+    /// The digests at [`Actors::checkpointed`], whether the log has them or not; `None` when there are none.
+    pub fn newest_sums(&self) -> Option<Sums> {
+        self.shared.blueprint.board.newest()
     }
 
     /// True when [`Actors::checkpoints`] would return something.

@@ -4,7 +4,7 @@
 //! last report is in, the checkpoint is complete: it is compared with the one in the log for that seq, if there
 //! is one, and handed to the engine to be logged otherwise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::PoisonError;
 
 use downbeat_flow::{StageId, StageSums};
@@ -47,33 +47,38 @@ pub struct Sums {
 pub fn compare(sums: &Sums, logged: &Checkpoint) -> Result<(), Divergence> {
     for found in &sums.stages {
         let Some(expected) = logged.stages.iter().find(|stage| stage.stage == found.stage) else { continue };
-        let pairs = [
-            ("the output digest", found.outputs, expected.outputs),
-            ("the state digest", found.state, expected.state),
-        ];
-        if let Some((what, found_digest, logged_digest)) = pairs.into_iter().find(|(_, a, b)| a != b) {
-            return Err(Divergence {
-                seq: sums.seq,
-                stage: found.stage.clone(),
-                what,
-                found: found_digest,
-                logged: logged_digest,
-            });
-        }
+        differs(sums.seq, found, expected)?;
     }
     Ok(())
 }
 
-struct Entry {
-    sums: Vec<StageSums>,
-    reported: BTreeSet<(StageId, u32)>,
+fn digest(stage: &str, StageSums { outputs, state }: StageSums) -> StageDigest {
+    StageDigest { stage: stage.to_owned(), outputs, state }
 }
+
+fn differs(seq: Seq, found: &StageDigest, expected: &StageDigest) -> Result<(), Divergence> {
+    let pairs = [
+        ("the output digest", found.outputs, expected.outputs),
+        ("the state digest", found.state, expected.state),
+    ];
+    match pairs.into_iter().find(|(_, found, expected)| found != expected) {
+        None => Ok(()),
+        Some((what, digest, logged)) => {
+            Err(Divergence { seq, stage: found.stage.clone(), what, found: digest, logged })
+        }
+    }
+}
+
+/// The digests of every stage and shard at a barrier, as far as they are in.
+type Reports = BTreeMap<(StageId, u32), StageSums>;
 
 #[derive(Default)]
 struct Inner {
-    open: BTreeMap<Seq, Entry>,
+    open: BTreeMap<Seq, Reports>,
     complete: Vec<Sums>,
     complete_upto: Seq,
+    /// What was reported there: a group that is rebuilt passes it again.
+    newest: Reports,
 }
 
 /// Collects digests.
@@ -102,12 +107,11 @@ impl Board {
         }
     }
 
-    /// The first barrier after `seq`.
+    /// The first barrier after `seq`: as long as the log has checkpoints, those and no others.
     pub(crate) fn next_barrier(&self, seq: Seq) -> Seq {
-        let regular = Seq((seq.0 / self.interval + 1) * self.interval);
         match self.logged.range(seq.next()..).next() {
-            Some((logged, _)) => regular.min(*logged),
-            None => regular,
+            Some((logged, _)) => *logged,
+            None => Seq((seq.0 / self.interval + 1) * self.interval),
         }
     }
 
@@ -129,7 +133,8 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// The difference from the log, when this was the last report of a barrier for which the log has digests.
+    /// The difference from the log, when this was the last report of a barrier for which the log has digests; or from what
+    /// the group said before it was rebuilt, at the newest barrier that is complete.
     pub(crate) fn report(
         &self,
         seq: Seq,
@@ -137,31 +142,25 @@ impl Board {
         sums: &[(StageId, StageSums)],
     ) -> Result<(), Divergence> {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if seq <= inner.complete_upto {
+        if seq < inner.complete_upto {
             return Ok(());
         }
-        let stages = self.names.len();
-        let entry = inner
-            .open
-            .entry(seq)
-            .or_insert_with(|| Entry { sums: vec![StageSums::default(); stages], reported: BTreeSet::new() });
+        let inner = &mut *inner;
+        let is_complete = seq == inner.complete_upto;
+        let reports = if is_complete { &mut inner.newest } else { inner.open.entry(seq).or_default() };
         for (stage, sum) in sums {
-            if entry.reported.insert((*stage, shard)) {
-                let at = &mut entry.sums[usize::from(stage.0)];
-                *at = at.plus(*sum);
+            let before = *reports.entry((*stage, shard)).or_insert(*sum);
+            let name = &self.names[usize::from(stage.0)];
+            if before != *sum {
+                differs(seq, &digest(name, *sum), &digest(name, before))?;
             }
         }
-        if entry.reported.len() < self.reports {
+        if is_complete || reports.len() < self.reports {
             return Ok(());
         }
-        let Some(entry) = inner.open.remove(&seq) else { return Ok(()) };
-        let stages = self.names.iter().zip(entry.sums).map(|(name, sum)| StageDigest {
-            stage: name.clone(),
-            outputs: sum.outputs,
-            state: sum.state,
-        });
-        let sums = Sums { seq, stages: stages.collect() };
-        inner.complete_upto = inner.complete_upto.max(seq);
+        let Some(reports) = inner.open.remove(&seq) else { return Ok(()) };
+        let sums = self.sums(seq, &reports);
+        (inner.complete_upto, inner.newest) = (seq, reports);
         let compared = match self.logged.get(&seq) {
             Some(logged) => compare(&sums, logged),
             None => {
@@ -171,6 +170,23 @@ impl Board {
         };
         self.news.store(true, Ordering::Release);
         compared
+    }
+
+    /// Shards put together, in the order of declaration.
+    fn sums(&self, seq: Seq, reports: &Reports) -> Sums {
+        let mut total = vec![StageSums::default(); self.names.len()];
+        for ((stage, _), sum) in reports {
+            let at = &mut total[usize::from(stage.0)];
+            *at = at.plus(*sum);
+        }
+        let stages = self.names.iter().zip(total).map(|(name, sum)| digest(name, sum)).collect();
+        Sums { seq, stages }
+    }
+
+    /// The digests at the newest barrier for which every report is in.
+    pub(crate) fn newest(&self) -> Option<Sums> {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        (inner.complete_upto > Seq::ZERO).then(|| self.sums(inner.complete_upto, &inner.newest))
     }
 
     /// True when a checkpoint was completed since the last take.

@@ -79,6 +79,9 @@ pub struct Feeds {
     pub(crate) order: Arc<OrderBell>,
     /// The last seq published.
     pub(crate) published: Seq,
+    /// The groups that are being rebuilt, and up to where the order goes on without them.
+    pub(crate) absent: Vec<(usize, Seq)>,
+    pub(crate) absent_events: u64,
 }
 
 impl Drop for Feeds {
@@ -103,15 +106,17 @@ impl Feeds {
         self.published = Seq(batch.next_seq().0 - 1);
     }
 
-    /// The last seq that every worker has passed; with no worker, the last one published.
+    /// The last seq that every worker has passed; with no worker, the last one published. Those that are being rebuilt count
+    /// as being here, until the order is [`Settings::absent_events`](crate::Settings::absent_events) ahead of them.
     pub fn slowest(&self) -> Seq {
         let cursors = self.feeds.iter().map(|feed| feed.node.cursor().max(feed.floor));
-        cursors.min().unwrap_or(self.published)
+        let absent = self.absent.iter().map(|(_, upto)| *upto);
+        cursors.chain(absent).fold(self.published, Seq::min)
     }
 
     /// The sequencer thread is about to sleep. It is woken when the slowest cursor is at `goal` ([`Seq::ZERO`]: when
-    /// anything moves, leaves included; `None`: whatever moves), and always when there is a checkpoint or a
-    /// fault. It looks once more after this, and then sleeps. Workers for whose commands ingress had no room are
+    /// anything moves, leaves included; `None`: for no move), and always when there is a checkpoint, a fault or a group
+    /// that is rebuilt. It looks once more after this, and then sleeps. Workers for whose commands ingress had no room are
     /// rung: there may be some now.
     ///
     /// A goal behind the last seq published is never reached.
@@ -129,9 +134,15 @@ impl Feeds {
     pub fn service(&mut self) {
         for change in self.changes.take() {
             match change {
-                Change::Detach(group) => self.feeds.retain(|feed| feed.group != group),
+                Change::Detach(group) => {
+                    self.feeds.retain(|feed| feed.group != group);
+                    if self.absent.iter().all(|(absent, _)| *absent != group) {
+                        self.absent.push((group, Seq(self.published.0.saturating_add(self.absent_events))));
+                    }
+                }
                 Change::Attach(feeds, answer) => {
                     let joined = self.published;
+                    self.absent.retain(|(group, _)| feeds.iter().all(|feed| feed.group != *group));
                     self.feeds.extend(feeds.into_iter().map(|feed| Feed { floor: joined, ..feed }));
                     // Who asked may have been stopped meanwhile; then the feeds are detached again.
                     let _ = answer.send(joined);

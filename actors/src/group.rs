@@ -6,8 +6,9 @@
 //!  join: the sequencer attaches the feeds and says after which seq; the log is read up to exactly there
 //! ```
 //!
-//! While a group catches up, other groups and the order go on: the window does not count it. It starts to count
-//! when it joins, at most [`JOIN_DISTANCE`](crate::actors) events behind; a window that is smaller stands until it is there.
+//! While a group catches up, other groups and the order go on, by [`Settings::absent_events`] and no further: the window does
+//! not count it until then. It starts to count when it joins, at most [`JOIN_DISTANCE`](crate::actors) events behind; a
+//! window that is smaller stands until it is there.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -34,7 +35,7 @@ use crate::ports::{Commands, History};
 use crate::requests::Requests;
 use crate::settings::Settings;
 use crate::sync::channel::{Receiver, Sender, bounded};
-use crate::worker::{BUDGET_AT_FIRST, Worker};
+use crate::worker::{Turn, Worker};
 
 /// Batches of the log that may be on their way to one worker.
 const CATCH_UP_BATCHES: usize = 8;
@@ -151,8 +152,7 @@ impl Blueprint {
                 last: place.to.is_empty(),
                 hops: self.hops.clone(),
                 values: Vec::with_capacity(64),
-                budget: BUDGET_AT_FIRST,
-                full: false,
+                turn: Turn::new(),
             };
             // Shards go side by side; with fewer of them than threads, so do stages.
             let enough = self.plan.shards as usize >= hosts.len();

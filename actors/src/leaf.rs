@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use downbeat_flow::{Delivery, EventType, Leaf, STAGES_MAX};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
@@ -12,9 +13,9 @@ use crate::lane::{LaneIn, value_bytes};
 use crate::node::Node;
 use crate::order::OrderBell;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::worker::Progress;
+use crate::worker::{Progress, TURN};
 
-/// Deliveries before a leaf lets others have the thread.
+/// Deliveries before a leaf lets others have the thread, if they take no longer than a turn of a stage.
 const BUDGET: usize = 64;
 /// Deliveries after which a leaf that always has more at hand is to flush.
 const GATHERED_MAX: usize = 1_000;
@@ -73,6 +74,8 @@ pub(crate) struct LeafWorker {
     pub(crate) partly: (Seq, u64),
     /// Deliveries since the last flush.
     pub(crate) gathered: usize,
+    /// The last turn took its time.
+    pub(crate) lingered: bool,
     /// Of every stage of the flow, its name and what it sends.
     pub(crate) stages: Arc<[(Arc<str>, EventType)]>,
     pub(crate) values: Vec<u128>,
@@ -101,10 +104,14 @@ impl LeafWorker {
     }
 
     fn turn(&mut self) -> Result<Progress, String> {
+        let begun = Instant::now();
+        self.lingered = false;
         let mut progress = Progress::Idle;
         let Some(limit) = self.limit() else { return Ok(Progress::Idle) };
         for count in 0.. {
-            if count == BUDGET {
+            // Time is no input of a schedule that is to be run again.
+            self.lingered = count > 0 && !cfg!(any(loom, shuttle)) && begun.elapsed() > TURN;
+            if count == BUDGET || self.lingered {
                 progress = Progress::More;
                 break;
             }
@@ -233,6 +240,7 @@ mod tests {
             delivered: Seq::ZERO,
             partly: (Seq::ZERO, 0),
             gathered: 0,
+            lingered: false,
             stages: Arc::new([("one".into(), nothing), ("other".into(), nothing)]),
             values: Vec::new(),
             faults: Arc::new(Faults::new(order.clone())),

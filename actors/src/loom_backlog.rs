@@ -61,6 +61,8 @@ fn world(door: &Door) -> World {
         changes: std::sync::Arc::default(),
         order: order.clone(),
         published: Seq(1),
+        absent: Vec::new(),
+        absent_events: u64::MAX,
     };
     let pending = Pending { fields: Fields::default(), payload: Vec::new() };
     let out = Outgoing {

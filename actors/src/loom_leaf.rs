@@ -57,6 +57,7 @@ fn watermark(told: fn(&Node)) {
         delivered: Seq::ZERO,
         partly: (Seq::ZERO, 0),
         gathered: 0,
+        lingered: false,
         stages: Arc::new([("stage".into(), EventType::of::<Nothing>())]),
         values: Vec::new(),
         faults: Arc::new(Faults::new(Arc::new(OrderBell::new(|| ())))),

@@ -10,11 +10,20 @@ use crate::worker::{Progress, Worker};
 pub(crate) trait Pump: Send + 'static {
     fn node(&self) -> &Arc<Node>;
     fn pump(&mut self) -> Progress;
+
+    /// True when the last turn had the thread for so long that others are to have it now.
+    fn lingered(&self) -> bool {
+        false
+    }
 }
 
 impl Pump for Worker {
     fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    fn lingered(&self) -> bool {
+        self.turn.lingered()
     }
 
     fn pump(&mut self) -> Progress {
@@ -25,6 +34,10 @@ impl Pump for Worker {
 impl Pump for LeafWorker {
     fn node(&self) -> &Arc<Node> {
         &self.node
+    }
+
+    fn lingered(&self) -> bool {
+        self.lingered
     }
 
     fn pump(&mut self) -> Progress {

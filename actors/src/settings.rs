@@ -28,6 +28,11 @@ pub struct Settings {
     /// again they wait for their place in it: what a stage emits that was new to a long log comes behind all of that, so
     /// such a log needs room for it whenever it is opened.
     pub command_backlog_bytes: usize,
+    /// Events by which the order goes on while a shard group is rebuilt, and the others with it. Default 262,144.
+    ///
+    /// What the group emits for them is held in memory until it is back, and while it is away nothing else slows producers
+    /// down: without an end they could be faster than the group for ever.
+    pub absent_events: u64,
     /// How often a shard group may be rebuilt after a crash before it is given up. Default 5.
     pub rebuilds: u32,
 }
@@ -43,6 +48,7 @@ impl Default for Settings {
             batches: 64,
             checkpoint_interval: 65_536,
             command_backlog_bytes: 256 << 20,
+            absent_events: 1 << 18,
             rebuilds: 5,
         }
     }

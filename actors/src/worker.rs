@@ -33,9 +33,9 @@ use crate::sync::channel::{Receiver, Sender, TryRecvError};
 /// Events that a worker applies at most before it lets others have the thread, and shows how far it is.
 pub(crate) const BUDGET: usize = 512;
 /// How long that may take; a slow stage gets fewer events a turn, down to one.
-const TURN: Duration = Duration::from_millis(1);
+pub(crate) const TURN: Duration = Duration::from_millis(1);
 /// Events of the first turns, of which nobody knows yet how long they take.
-pub(crate) const BUDGET_AT_FIRST: usize = 16;
+const BUDGET_AT_FIRST: usize = 16;
 
 /// Whether a worker has more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,9 +78,7 @@ pub(crate) struct Worker {
     pub(crate) last: bool,
     pub(crate) hops: Arc<Hops>,
     pub(crate) values: Vec<u128>,
-    /// Events of the next turn at most, and whether the last turn took as many as it might.
-    pub(crate) budget: usize,
-    pub(crate) full: bool,
+    pub(crate) turn: Turn,
     /// Whether events concern this worker of their own accord, or only when a token names them.
     pub(crate) scans: bool,
 }
@@ -103,19 +101,17 @@ impl Worker {
         self.requests.serve(&mut self.unit, live);
         self.out.flush(&self.node, &self.faults);
         let start = self.position;
-        let mut budget = self.budget;
+        self.turn.begin();
         let mut crowded = false;
-        // The clock is read where it costs nothing: for a second full turn in a row.
-        let begun = self.full.then(Instant::now);
         let progress = loop {
             let Some((batch, place)) = self.current.take().or_else(|| self.next_batch()) else {
                 break Progress::Idle;
             };
             let limit = self.limit();
             let stop = if self.scans || self.out.ledger.is_some() {
-                self.scan(&batch, place, limit, &mut budget)
+                self.scan(&batch, place, limit)
             } else {
-                self.follow_tokens(&batch, limit, &mut budget)
+                self.follow_tokens(&batch, limit)
             };
             match stop {
                 Stop::End => {}
@@ -131,11 +127,7 @@ impl Worker {
             }
         };
         self.node.pulse.crowded(crowded);
-        // Time is no input of a schedule that is to be run again.
-        self.full = progress == Progress::More && !cfg!(shuttle);
-        if let Some(begun) = begun.filter(|_| self.full) {
-            self.budget = budget_after(self.budget, begun.elapsed());
-        }
+        self.turn.end();
         if self.position > start {
             // In this order: who sees the cursor sees whether commands are held back.
             self.out.flush(&self.node, &self.faults);
@@ -190,7 +182,7 @@ impl Worker {
     }
 
     /// Goes through every event of the batch.
-    fn scan(&mut self, batch: &Batch, place: Place, limit: Seq, budget: &mut usize) -> Stop {
+    fn scan(&mut self, batch: &Batch, place: Place, limit: Seq) -> Stop {
         let mut records = batch.resume(place);
         loop {
             let here = records.place();
@@ -203,10 +195,9 @@ impl Worker {
             if !self.out.has_room() {
                 return Stop::Crowded(here);
             }
-            if *budget == 0 {
+            if !self.turn.goes_on() {
                 return Stop::Budget(here);
             }
-            *budget -= 1;
             let record = records.next().expect("a checked batch holds the events it counts");
             if let Some(ledger) = &mut self.out.ledger
                 && record.fields.derived
@@ -219,7 +210,7 @@ impl Worker {
     }
 
     /// Goes from token to token: the events between them do not concern this worker.
-    fn follow_tokens(&mut self, batch: &Batch, limit: Seq, budget: &mut usize) -> Stop {
+    fn follow_tokens(&mut self, batch: &Batch, limit: Seq) -> Stop {
         let last = Seq(batch.next_seq().0 - 1);
         let end = last.min(limit);
         loop {
@@ -231,10 +222,9 @@ impl Worker {
                     if !self.out.has_room() {
                         return Stop::Crowded(place);
                     }
-                    if *budget == 0 {
+                    if !self.turn.goes_on() {
                         return Stop::Budget(place);
                     }
-                    *budget -= 1;
                     let record =
                         batch.record(token.slot, token.seq).expect("a token names an event of its batch");
                     self.apply(&record);
@@ -306,6 +296,75 @@ impl Worker {
     }
 }
 
+/// How much a worker does before it lets others have the thread.
+pub(crate) struct Turn {
+    /// Events at most.
+    budget: usize,
+    taken: usize,
+    /// When the clock was read first, and how many events were taken by then.
+    begun: Option<(Instant, usize)>,
+    /// The last one took as many as it might.
+    full: bool,
+    /// It is known to have taken a good part of its time.
+    lingered: bool,
+}
+
+/// Events that a turn takes before it reads the clock, unless the one before was full, and most of them between two looks.
+const LOOK_FIRST: usize = 4;
+const LOOK_EVERY: usize = 64;
+/// A turn after which others are to have the thread: with this, to let them costs less than a hundredth of it.
+const LINGERED: Duration = Duration::from_micros(100);
+
+impl Turn {
+    pub(crate) const fn new() -> Self {
+        Self { budget: BUDGET_AT_FIRST, taken: 0, begun: None, full: false, lingered: false }
+    }
+
+    fn begin(&mut self) {
+        (self.taken, self.lingered) = (0, false);
+        self.begun = self.full.then(|| (Instant::now(), 0));
+    }
+
+    /// True when it may take one more event.
+    #[inline]
+    fn goes_on(&mut self) -> bool {
+        let looks = self.taken.is_power_of_two() || self.taken.is_multiple_of(LOOK_EVERY);
+        let goes_on = self.taken < self.budget && (!looks || self.has_time());
+        self.taken += usize::from(goes_on);
+        goes_on
+    }
+
+    #[inline(never)]
+    fn has_time(&mut self) -> bool {
+        // Time is no input of a schedule that is to be run again.
+        if self.taken < LOOK_FIRST || cfg!(any(loom, shuttle)) {
+            return true;
+        }
+        let (begun, before) = *self.begun.get_or_insert_with(|| (Instant::now(), self.taken));
+        let took = begun.elapsed();
+        self.lingered = took > LINGERED;
+        if took > TURN {
+            self.budget = budget_after(self.taken - before, took);
+        }
+        took <= TURN
+    }
+
+    pub(crate) fn lingered(&self) -> bool {
+        self.lingered
+    }
+
+    fn end(&mut self) {
+        if self.taken == self.budget
+            && let Some((begun, 0)) = self.begun
+        {
+            let took = begun.elapsed();
+            self.lingered = took > LINGERED;
+            self.budget = budget_after(self.budget, took);
+        }
+        self.full = self.taken >= self.budget && !cfg!(any(loom, shuttle));
+    }
+}
+
 /// How many events the next turn may take, when `budget` of them took this long.
 fn budget_after(budget: usize, took: Duration) -> usize {
     if took <= TURN {
@@ -318,6 +377,32 @@ fn budget_after(budget: usize, took: Duration) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Found by reading: what had become slow kept its long turns, of which none was measured.
+    #[test]
+    fn a_turn_ends_when_its_time_is_over_however_long_the_turns_before_were() {
+        let mut turn = Turn { budget: BUDGET, ..Turn::new() };
+        turn.begin();
+        let begun = Instant::now();
+        while turn.goes_on() {
+            std::thread::park_timeout(TURN);
+        }
+        turn.end();
+        assert!(
+            (LOOK_FIRST..=2 * LOOK_FIRST).contains(&turn.taken),
+            "{} in {:?}",
+            turn.taken,
+            begun.elapsed()
+        );
+        for _ in 0..3 {
+            turn.begin();
+            while turn.goes_on() {
+                std::thread::park_timeout(TURN);
+            }
+            turn.end();
+        }
+        assert_eq!(turn.taken, 1, "of one that is this slow");
+    }
 
     #[test]
     fn a_turn_of_a_slow_stage_is_short_and_of_a_fast_one_long() {

@@ -3,16 +3,16 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{
     Account, Flagged, Moved, Recorder, Rig, RigCommands, RigHistory, digests, flow, kinds, moved, serial,
     start,
 };
-use downbeat_actors::{Actors, Fault, Feeds, Ports, Settings};
+use downbeat_actors::{Actors, Fault, Feeds, History, HistoryError, Ports, Settings};
 use downbeat_flow::{Context, Flow, Nothing, Out, Reject, Stage};
-use downbeat_record::{Checkpoint, LeafProgress, Seq, rkyv};
+use downbeat_record::{Batch, Checkpoint, LeafProgress, Seq, rkyv};
 
 fn publish(rig: &Arc<Rig>, actors: &Actors, feeds: &mut Feeds, from: u64, count: u64) {
     let kinds = kinds(&flow(Recorder::default()));
@@ -60,6 +60,99 @@ fn a_group_that_crashes_for_ever_is_given_up_and_says_why() {
     let Some(Fault::Group { times, reason, .. }) = actors.fault() else { panic!("another fault") };
     assert_eq!(times, 3);
     assert!(reason.contains("crashed on request"), "{reason}");
+}
+
+/// Gives the log to nobody while the gate is held.
+struct Gated(RigHistory, Arc<Mutex<()>>);
+
+impl History for Gated {
+    fn durable(&self) -> Seq {
+        self.0.durable()
+    }
+
+    fn read(
+        &self,
+        from: Seq,
+        upto: Seq,
+        take: &mut dyn FnMut(Arc<Batch>) -> bool,
+    ) -> Result<(), HistoryError> {
+        let _held = self.1.lock().unwrap();
+        self.0.read(from, upto, take)
+    }
+}
+
+/// Found by reading: while a group was rebuilt nothing slowed producers down, and where they were faster than the group it
+/// never got to the end of the log, and held all of its commands.
+#[test]
+fn the_order_goes_on_without_a_group_that_is_rebuilt_and_not_for_ever() {
+    let rig = Rig::new();
+    let gate = Arc::new(Mutex::new(()));
+    let (flow_here, flow_there) = (flow(Recorder::default()), flow(Recorder::default()));
+    let kinds = kinds(&flow_here);
+    let ports = Ports {
+        history: Arc::new(Gated(RigHistory(rig.clone()), gate.clone())),
+        commands: Arc::new(RigCommands(rig.clone())),
+        recovered: Seq::ZERO,
+        checkpoints: Vec::new(),
+    };
+    let (settings, waker) = (Settings { absent_events: 1_000, ..Settings::default() }, rig.clone());
+    let (actors, mut feeds) =
+        Actors::start(flow_here, kinds.clone(), settings, ports, move || waker.wake()).unwrap();
+    publish(&rig, &actors, &mut feeds, 0, 400);
+    let held = gate.lock().unwrap();
+    actors.crash("account");
+    while actors.status(Seq(400), 0).iter().all(|worker| worker.cursor == Seq(400)) {
+        std::thread::yield_now();
+    }
+    feeds.service();
+    assert_eq!(feeds.slowest(), Seq(400));
+    for (published, slowest) in [(1_000, 1_000), (1_400, 1_400), (1_800, 1_400), (2_400, 1_400)] {
+        while feeds.published() < Seq(published) {
+            let events: Vec<_> =
+                (0..20).map(|n| moved(&kinds, n % 11, n as i64 * 7 % 100, "plain")).collect();
+            feeds.publish(&rig.append(&events));
+        }
+        assert_eq!(feeds.slowest(), Seq(slowest), "{published} are published");
+    }
+    drop(held);
+    rig.settle(&actors, &mut feeds);
+    assert_eq!((actors.fault(), feeds.slowest()), (None, Seq(2_400)));
+    assert_eq!(digests(&rig, &actors, &mut feeds), serial(&flow_there, &rig, 1).0);
+}
+
+/// Counts in itself as well, which no log knows of.
+struct Drifts(AtomicU64);
+
+impl Stage for Drifts {
+    type State = u64;
+    type Output = Nothing;
+
+    fn apply(&self, state: &mut u64, _: &Context<'_>, _: &mut Out<'_, Nothing>) -> Result<(), Reject> {
+        *state += self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Found by reading: what a group that was built again came to was compared with nothing; the next opening was refused.
+#[test]
+fn a_stage_that_is_another_one_after_a_rebuild_diverges_at_once() {
+    let drifts = || {
+        let stage = Drifts(AtomicU64::new(0));
+        Flow::named("test").stage("drifts", stage).on::<Moved>().build().unwrap()
+    };
+    let (rig, kinds) = (Rig::new(), kinds(&drifts()));
+    let settings = Settings { checkpoint_interval: 50, ..Settings::default() };
+    let (actors, mut feeds) = start(&rig, drifts(), settings, Vec::new());
+    let events: Vec<_> = (0..60).map(|n| moved(&kinds, n % 11, 1, "plain")).collect();
+    feeds.publish(&rig.append(&events));
+    rig.settle(&actors, &mut feeds);
+    actors.crash("drifts");
+    while actors.fault().is_none() {
+        feeds.service();
+        std::thread::yield_now();
+    }
+    let Some(Fault::Diverged(divergence)) = actors.fault() else { panic!("{:?}", actors.fault()) };
+    assert_eq!((divergence.seq, divergence.stage.as_str()), (Seq(50), "drifts"));
 }
 
 /// Found by reading: where a group was being rebuilt and had read all of the log, all seemed quiet although it held

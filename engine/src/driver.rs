@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use downbeat_actors::{Actors, Feeds, Wait};
+use downbeat_actors::{Actors, Feeds, Sums, Wait};
 use downbeat_record::{Batch, BatchKind, Checkpoint, Seq};
 use downbeat_sequencer::{Cause, Clock, Ingress, Sequencer, Stop, SystemClock};
 use downbeat_wal::{Log, NotReady};
@@ -203,12 +203,8 @@ impl Driver {
     fn log_checkpoints(&mut self) -> Result<bool, Cause> {
         for sums in self.actors.checkpoints() {
             // The digests of seq s stand behind the batch that holds s; they say nothing about what comes later.
-            self.unlogged.push_back(Checkpoint {
-                seq: sums.seq,
-                flow: self.flow.clone(),
-                stages: sums.stages,
-                leaves: self.actors.leaf_progress(),
-            });
+            let checkpoint = self.checkpoint(sums);
+            self.unlogged.push_back(checkpoint);
         }
         let before = self.checkpoints;
         while self.log.in_flight() < self.depth && !self.unlogged.is_empty() && self.log_has_room()? {
@@ -219,6 +215,18 @@ impl Driver {
             self.checkpoints += 1;
         }
         Ok(self.checkpoints > before)
+    }
+
+    fn checkpoint(&self, sums: Sums) -> Checkpoint {
+        let Sums { seq, stages } = sums;
+        Checkpoint { seq, flow: self.flow.clone(), stages, leaves: self.actors.leaf_progress() }
+    }
+
+    /// What a checkpoint of the last event would say, if the one in the log does not: leaves have delivered since, or a
+    /// stage was not there.
+    fn last_words(&self) -> Option<Checkpoint> {
+        let last = self.checkpoint(self.actors.newest_sums()?);
+        (self.shared.checkpoint().as_ref() != Some(&last)).then_some(last)
     }
 
     /// Takes the next step of a shutdown; true when the last one is done.
@@ -241,7 +249,12 @@ impl Driver {
             Phase::Checkpointing => {
                 // A checkpoint that was completed just now is written before this ends.
                 let complete = self.actors.checkpointed() >= last;
-                return Ok(complete && !self.log_checkpoints()? && self.unlogged.is_empty());
+                if !complete || self.log_checkpoints()? || !self.unlogged.is_empty() {
+                    return Ok(false);
+                }
+                let Some(missing) = self.last_words() else { return Ok(true) };
+                self.unlogged.push_back(missing);
+                self.log_checkpoints()?;
             }
         }
         Ok(false)

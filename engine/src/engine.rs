@@ -91,7 +91,8 @@ impl Engine {
     /// # Errors
     ///
     /// [`ErrorKind::Locked`], [`ErrorKind::Corrupt`], [`ErrorKind::Diverged`], [`ErrorKind::Invalid`] for settings
-    /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`]. What the log says is as it was. Code that diverges may
+    /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`], [`ErrorKind::Poisoned`] when a leaf or a stage fails
+    /// while the log is read. What the log says is as it was. Code that diverges may
     /// have had effects before that showed: a leaf that is behind goes on while the log is read.
     pub fn open(options: Options, flow: Flow) -> Result<Self, Error> {
         // The log belongs to one thread from its birth: the kernel lets only the thread that made a ring use it.
@@ -249,7 +250,7 @@ impl Engine {
                     Ok(outcome) => outcome.err().map(|cause| cause.to_string()),
                     Err(_) => Some("the sequencer thread panicked; see its message".to_owned()),
                 };
-                self.shared.abandon();
+                self.shared.end();
                 failure
             }
         };
@@ -334,7 +335,8 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
     let name = flow.name().to_owned();
     let rung = wake.clone();
     let (actors, feeds) = Actors::start(flow, kinds, settings, ports, move || rung.ring())?;
-    let actors = Arc::new(actors);
+    // In this order: where the rest fails feeds go first, so that no rebuild waits for an answer out of them.
+    let (actors, feeds) = (Arc::new(actors), feeds);
     if let Some(body) = contracts {
         // Not before: an opening that fails leaves the log as it was.
         wait_for_room(&mut log)?;

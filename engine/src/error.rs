@@ -104,10 +104,15 @@ impl From<SubmitError> for Error {
 impl From<downbeat_actors::StartError> for Error {
     fn from(error: downbeat_actors::StartError) -> Self {
         use downbeat_actors::{Fault, StartError};
+        use downbeat_flow::Mismatch;
         let (kind, seq) = match &error {
             StartError::Fault(Fault::Diverged(divergence)) => (ErrorKind::Diverged, Some(divergence.seq)),
-            StartError::Fault(Fault::Command(_)) => (ErrorKind::Diverged, None),
-            StartError::Fault(Fault::Recalled { cause, .. }) => (ErrorKind::Invalid, Some(*cause)),
+            StartError::Fault(Fault::Command(
+                Mismatch::NotEmitted { seq, .. } | Mismatch::Differs { seq, .. },
+            )) => (ErrorKind::Diverged, Some(*seq)),
+            StartError::Fault(Fault::Recalled { cause, .. } | Fault::TooLarge { cause, .. }) => {
+                (ErrorKind::Invalid, Some(*cause))
+            }
             StartError::Fault(Fault::History { .. }) => (ErrorKind::Io, None),
             StartError::Fault(_) => (ErrorKind::Poisoned, None),
             _ => (ErrorKind::Io, None),

@@ -58,7 +58,16 @@ impl Recovery {
                 table.continues(&self.contracts)?;
                 self.contracts = table;
             }
-            BatchKind::Checkpoint => self.checkpoints.push(Checkpoint::from_json(batch.body())?),
+            BatchKind::Checkpoint => {
+                let checkpoint = Checkpoint::from_json(batch.body())?;
+                let (seq, last) = (checkpoint.seq, self.last_seq);
+                if seq > last {
+                    return Err(
+                        format!("it is a checkpoint of seq {seq}, and the log is at seq {last}").into()
+                    );
+                }
+                self.checkpoints.push(checkpoint);
+            }
             BatchKind::Heartbeat | BatchKind::Recovery => {}
         }
         Ok(())
@@ -80,6 +89,12 @@ impl Recovery {
                     record.seq
                 )
                 .into());
+            }
+            if self.contracts.get(record.fields.kind).is_none() {
+                let (seq, kind) = (record.seq, record.fields.kind.0);
+                return Err(
+                    format!("seq {seq} is of kind {kind}, which no contract before it explains").into()
+                );
             }
             self.last_timestamp = record.timestamp;
             self.window.insert_record(&record);

@@ -28,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     closing: AtomicBool,
     abandoned: AtomicBool,
+    ended: AtomicBool,
     failure: Mutex<Option<Cause>>,
     checkpoint: Mutex<Option<Checkpoint>>,
 }
@@ -50,6 +51,7 @@ impl Shared {
             counters: Counters::default(),
             closing: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             failure: Mutex::new(None),
             checkpoint: Mutex::new(checkpoint),
         })
@@ -130,5 +132,15 @@ impl Shared {
 
     pub(crate) fn is_abandoned(&self) -> bool {
         self.abandoned.load(Ordering::Acquire)
+    }
+
+    /// The sequencer thread has ended: the watermark moves no more.
+    pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.moved.notify(usize::MAX);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 }

@@ -112,8 +112,8 @@ impl Subscription {
         if let Some(cause) = self.shared.failure() {
             return Err(Error::new(ErrorKind::Poisoned, cause.to_string()));
         }
-        // The watermark does not move after the engine was abandoned, so what is durable was given out.
-        Ok(self.shared.is_abandoned() && self.next > self.shared.durable())
+        // The order matters: the watermark does not move after the end, so what is durable was given out.
+        Ok(self.shared.has_ended() && self.next > self.shared.durable())
     }
 
     /// The batch that holds the next event, from the log.
@@ -160,5 +160,24 @@ impl Subscribed {
     /// [`DecodeError`] when it is not an `E`; compare its kind with [`crate::Engine::kind_of`] first.
     pub fn view<E: Event>(&self) -> Result<&Archived<E>, DecodeError> {
         E::view(self.record().payload())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use downbeat_record::{BatchNo, Epoch};
+    use downbeat_wal::Memory;
+
+    use super::*;
+
+    /// Found by reading: something could become durable, and be acknowledged, after the last look.
+    #[test]
+    fn a_subscription_ends_when_the_thread_that_orders_has_ended() {
+        let shared = Shared::new(Seq::ZERO, (BatchNo(1), Epoch(1)), None, Arc::new(Memory::new()));
+        let events = Subscription::new(shared.clone(), Seq(1));
+        shared.abandon();
+        assert!(!events.is_over().unwrap());
+        shared.end();
+        assert!(events.is_over().unwrap());
     }
 }

@@ -221,17 +221,20 @@ fn an_emitted_event_that_fits_into_no_batch_stops_the_engine_and_is_there_once_i
             .unwrap();
         let mut options = in_memory(&memory);
         options.order.batch_bytes = batch_bytes;
-        Engine::open(options, flow).unwrap()
+        Engine::open(options, flow)
     };
-    let engine = open(16 << 10);
+    let engine = open(16 << 10).unwrap();
     engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
     engine.submit(&Moved { cents: 40_000 }).key(Key(1)).send().unwrap();
     let error = engine.close().unwrap_err();
     let message = error.to_string();
     assert!(message.contains("batch_bytes") && message.contains("for seq"), "{message}");
     drop(engine);
+    // It says so at an opening that changes nothing.
+    let error = open(16 << 10).unwrap_err();
+    assert!(error.kind() == ErrorKind::Invalid && error.seq().is_some(), "{error}");
 
-    let engine = open(64 << 10);
+    let engine = open(64 << 10).unwrap();
     while engine.last_seq() < Seq(6) || engine.workers().iter().any(|worker| worker.cursor < Seq(6)) {
         assert!(engine.failure().is_none());
         thread::yield_now();

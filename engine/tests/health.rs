@@ -149,6 +149,57 @@ fn one_that_is_given_up_is_dead_and_the_others_are_told_from_it() {
     assert_eq!(engine.close().unwrap_err().kind(), ErrorKind::Poisoned);
 }
 
+/// Found by reading: once it was called a stage had 128 turns before anybody else had one, and a drop waited for them.
+#[test]
+fn a_drop_waits_for_one_event_of_a_stage_however_slow_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Flow::named("slow").stage("slow", Slow(Duration::from_millis(15))).on::<Moved>();
+    let engine = Engine::open(options(dir.path()), slow.build().unwrap()).unwrap();
+    for _ in 0..400 {
+        engine.submit(&Moved { cents: 1 }).key(Key(1)).send().unwrap();
+    }
+    while engine.workers()[0].cursor < Seq(20) {
+        yield_now();
+    }
+    let dropped = Instant::now();
+    drop(engine);
+    assert!(dropped.elapsed() < Duration::from_secs(1), "{:?}", dropped.elapsed());
+}
+
+/// Takes so long for each delivery.
+struct SlowPost(Duration);
+
+impl Leaf for SlowPost {
+    fn deliver(&mut self, _: &Delivery<'_>) -> Result<(), LeafError> {
+        let begun = Instant::now();
+        while begun.elapsed() < self.0 {
+            yield_now();
+        }
+        Ok(())
+    }
+}
+
+/// Found by reading: a turn of a leaf was 64 deliveries, however long they took.
+#[test]
+fn a_leaf_that_is_slow_is_seen_to_get_on_and_a_drop_waits_for_one_delivery() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = SlowPost(Duration::from_millis(30));
+    let flow = Flow::named("bank").stage("echo", Echo).on::<Moved>().leaf("post", slow).after(["echo"]);
+    let engine = Engine::open(options(dir.path()), flow.build().unwrap()).unwrap();
+    for _ in 0..200 {
+        engine.submit(&Moved { cents: 1 }).key(Key(1)).send().unwrap();
+    }
+    let watched = Instant::now();
+    while watched.elapsed() < 2 * STALLED_AFTER {
+        let found = health(&engine, "post");
+        assert!(!matches!(found, Health::Stalled { .. }), "{found:?} after {:?}", watched.elapsed());
+        yield_now();
+    }
+    let dropped = Instant::now();
+    drop(engine);
+    assert!(dropped.elapsed() < Duration::from_secs(1), "{:?}", dropped.elapsed());
+}
+
 struct Panics;
 
 impl Leaf for Panics {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use common::{Balance, Count, Moved, Notes, Reached, flow, options, total};
 use downbeat::{Ack, Engine, ErrorKind, Event, Flow, Group, IdempotencyKey, Key, Seq};
 use downbeat_record::{
-    AlignedBuf, Batch, BatchKind, Contract, ContractTable, Fields, Kind, SourceId, Timestamp,
+    AlignedBuf, Batch, BatchKind, Checkpoint, Contract, ContractTable, Fields, Kind, SourceId, Timestamp,
 };
 use downbeat_wal::{BackendChoice, Log};
 
@@ -63,6 +63,22 @@ fn an_event_that_is_too_long_is_refused_and_one_of_no_bytes_is_taken() {
     engine.submit(&Moved { cents: 5 }).key(Key(1)).wait().unwrap();
     engine.close().unwrap();
     assert_eq!(total(&open(dir.path(), 256 << 10).unwrap()), 5);
+}
+
+/// Found by reading: the command was a conflict, which nobody heard of, and the log did not hold in an audit.
+#[test]
+fn a_key_from_outside_does_not_take_the_place_of_what_a_stage_emits() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = open(dir.path(), 256 << 10).unwrap();
+    let of_the_command = downbeat_flow::key_of("balance", Seq(2), 0);
+    engine.submit(&Ticked).idempotency_key(of_the_command).wait().unwrap();
+    engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+    engine.close().unwrap();
+    assert_eq!((engine.last_seq(), engine.metrics().conflicts), (Seq(3), 0));
+    drop(engine);
+    let engine = open(dir.path(), 256 << 10).unwrap();
+    let again = engine.submit(&Ticked).idempotency_key(of_the_command).wait().unwrap();
+    assert_eq!((again.seq, again.duplicate, engine.last_seq()), (Seq(1), true, Seq(3)));
 }
 
 #[test]
@@ -193,4 +209,37 @@ fn a_log_in_which_time_goes_back_is_refused_and_says_where() {
         assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
         assert!(one_line(&error).contains("seq 2 has timestamp 1000000000000000000"), "{error}");
     }
+}
+
+/// Found by reading: an opening took what no audit holds for a log, and one such checkpoint ended the engine when it came to
+/// that event.
+#[test]
+fn a_log_that_says_what_cannot_be_is_refused_when_it_is_opened() {
+    let forged = |forge: fn(&mut Log)| {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path(), 256 << 10).unwrap().close().unwrap();
+        let (mut log, _) = Log::open(&downbeat_wal::Options::new(dir.path()), |_| Ok(())).unwrap();
+        forge(&mut log);
+        log.drain().unwrap();
+        drop(log);
+        let error = open(dir.path(), 256 << 10).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+        one_line(&error)
+    };
+    let ahead = forged(|log| {
+        let body = Checkpoint { seq: Seq(9), flow: "bank".into(), stages: Vec::new(), leaves: Vec::new() };
+        log.append_control(BatchKind::Checkpoint, Timestamp(1 << 60), &body.to_json()).unwrap();
+    });
+    assert!(ahead.contains("it is a checkpoint of seq 9, and the log is at seq 0"), "{ahead}");
+    let unexplained = forged(|log| {
+        let mut batch = Batch::with_capacity(16 << 10, 0);
+        batch.open(Seq(1));
+        let fields = Fields { kind: Kind(99), ..Fields::default() };
+        batch.push(&fields, Timestamp(2_000_000_000_000_000_000), &[]).unwrap();
+        log.append(&mut Arc::new(batch)).unwrap();
+    });
+    assert!(
+        unexplained.contains("seq 1 is of kind 99, which no contract before it explains"),
+        "{unexplained}"
+    );
 }

@@ -65,6 +65,53 @@ fn opening_and_closing_adds_nothing() {
     }
 }
 
+/// Found by reading: a leaf that was new to a closed log was given all of it at each opening, until a new event came.
+#[test]
+fn what_a_leaf_has_delivered_is_known_after_a_close_without_an_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let less = Flow::named("bank").stage("balance", Balance).on::<Moved>().on::<Reached>().emits::<Reached>();
+    let engine = Engine::open(options(dir.path()), less.build().unwrap()).unwrap();
+    for _ in 0..10 {
+        engine.submit(&Moved { cents: 100 }).key(Key(1)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    drop(engine);
+    for (delivered, logged) in [(10, 1), (0, 0), (0, 0)] {
+        let notes = Notes::default();
+        let engine = Engine::open(options(dir.path()), flow(Count::default(), notes.clone())).unwrap();
+        engine.close().unwrap();
+        assert_eq!(notes.0.lock().unwrap().len(), delivered);
+        assert_eq!(engine.metrics().checkpoints, logged);
+        let last = engine.checkpoint().unwrap();
+        assert_eq!((last.seq, last.stages.len(), last.leaves.len()), (engine.last_seq(), 2, 1));
+    }
+}
+
+/// Found by reading: whoever changed the interval got a checkpoint logged for each interval of all that was there, the last
+/// of them not the newest.
+#[test]
+fn another_interval_of_checkpoints_is_one_for_what_comes() {
+    let dir = tempfile::tempdir().unwrap();
+    let with = |interval| {
+        let mut options = options(dir.path());
+        options.actors.checkpoint_interval = interval;
+        Engine::open(options, flow(Count::default(), Notes::default())).unwrap()
+    };
+    let engine = with(100);
+    for _ in 0..250 {
+        engine.submit(&Moved { cents: 0 }).key(Key(1)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    drop(engine);
+    let engine = with(30);
+    for _ in 0..60 {
+        engine.submit(&Moved { cents: 0 }).key(Key(1)).wait().unwrap();
+    }
+    engine.close().unwrap();
+    // At 270, 300, and where it ends.
+    assert_eq!((engine.metrics().checkpoints, engine.checkpoint().unwrap().seq), (3, Seq(310)));
+}
+
 #[test]
 fn an_event_under_a_known_key_changes_nothing_also_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
