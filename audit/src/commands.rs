@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use downbeat_flow::{Flow, Ledger, Sink, StageId, source_of};
 use downbeat_record::{Fields, IdempotencyKey, Key, Kind, Record, Seq, SourceId};
 
-use crate::error::Diverged;
+use crate::error::{AuditError, Diverged};
 
 /// The commands emitted so far, and those that are still owed.
 pub(crate) struct Commands {
@@ -26,6 +26,9 @@ pub(crate) struct Commands {
     /// The key of the event being applied.
     pub(crate) key: Key,
 }
+
+/// What stands in two maps besides the ledger for each, about.
+const OWED_BYTES: usize = 128;
 
 /// The queue that an owed command stands in.
 struct Owed {
@@ -69,6 +72,22 @@ impl Commands {
         }
     }
 
+    /// Bytes of memory that what is owed takes, about.
+    pub(crate) fn memory(&self) -> usize {
+        self.ledger.memory() + self.owed.len() * OWED_BYTES
+    }
+
+    /// More of it is held than may be.
+    #[cold]
+    pub(crate) fn too_much(&self, max: usize) -> AuditError {
+        let oldest = self.ledger.oldest().copied().unwrap_or_default();
+        AuditError::Recalled { stage: self.name(oldest.source), cause: oldest.causation, max }
+    }
+
+    fn name(&self, source: SourceId) -> String {
+        self.names.get(&source).cloned().unwrap_or_else(|| source.to_string())
+    }
+
     /// How many commands are owed.
     pub(crate) fn pending(&self) -> u64 {
         self.ledger.len() as u64
@@ -84,8 +103,7 @@ impl Commands {
     }
 
     fn not_logged(&self, source: SourceId, cause: Seq, by: Option<Seq>) -> Diverged {
-        let stage = self.names.get(&source).cloned().unwrap_or_else(|| source.to_string());
-        Diverged::NotLogged { stage, cause, by }
+        Diverged::NotLogged { stage: self.name(source), cause, by }
     }
 }
 

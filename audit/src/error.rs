@@ -49,6 +49,20 @@ pub enum AuditError {
     /// The program's event types are not those of the log.
     #[error("{0}")]
     Contract(#[from] ContractError),
+    /// Too much is held of what stages emit and the log has not been found to hold.
+    #[error(
+        "what stage `{stage}` emits for seq {cause} and what follows it is not in the log so far and takes more than the \
+         {max} bytes that it may: what a stage emits that is new to a log comes behind all that was there. Replay it with a \
+         larger `command_backlog_bytes`"
+    )]
+    Recalled {
+        /// The stage.
+        stage: String,
+        /// The first event for which it emitted what was not found yet.
+        cause: Seq,
+        /// Bytes that may be held.
+        max: usize,
+    },
 }
 
 fn intact_up_to(seq: Option<Seq>) -> String {
@@ -78,7 +92,7 @@ impl AuditError {
                 _ => Verdict::DoesNotHold,
             },
             Self::Content { .. } | Self::Diverged(_) => Verdict::DoesNotHold,
-            Self::Contract(_) => Verdict::Usage,
+            Self::Contract(_) | Self::Recalled { .. } => Verdict::Usage,
         }
     }
 
@@ -90,7 +104,7 @@ impl AuditError {
                 ReadError::Scan(error) => error,
                 _ => return None,
             },
-            Self::Diverged(_) | Self::Contract(_) => return None,
+            Self::Diverged(_) | Self::Contract(_) | Self::Recalled { .. } => return None,
         };
         match error {
             ScanError::Damaged { path, offset, .. }
@@ -114,7 +128,7 @@ impl AuditError {
     pub fn intact(&self) -> Option<Seq> {
         match self {
             Self::Log { intact, .. } | Self::Content { intact, .. } => *intact,
-            Self::Diverged(_) | Self::Contract(_) => None,
+            Self::Diverged(_) | Self::Contract(_) | Self::Recalled { .. } => None,
         }
     }
 }

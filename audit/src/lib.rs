@@ -12,7 +12,8 @@
 //!
 //! What these can prove: that the log is whole, in order, unaltered since it was written as far as its own chain
 //! reaches, and that the code gives the recorded results. What they cannot: that a log was not cut at its end,
-//! or written anew from some point on by someone with the means to do so; that needs a head kept elsewhere.
+//! or written anew from some point on by someone with the means to do so; that needs a head kept elsewhere. A log that does
+//! not begin with its first event says so ([`Notice::Begins`]); whether that is in order nothing in it can show.
 #![forbid(unsafe_code)]
 
 mod commands;

@@ -16,12 +16,11 @@
 use std::path::Path;
 
 use downbeat_flow::{Flow, Stage, Unit};
-use downbeat_record::{Batch, BatchKind, Checkpoint, ContractTable, Key, RecoveryNote, Seq, StageDigest};
+use downbeat_record::{BatchKind, Checkpoint, ContractTable, Key, Seq, StageDigest};
 use downbeat_wal::Trust;
-use downbeat_wal::reader::Located;
 
-use crate::error::{AuditError, Finding};
-use crate::verify::Progress;
+use crate::error::AuditError;
+use crate::verify::{Progress, State, Verified, VerifyOptions};
 use crate::walk::{Step, Walk};
 
 mod replayer;
@@ -37,11 +36,15 @@ pub struct ReplayOptions {
     pub to: Option<Seq>,
     /// Into how many shards keyed stages are split. It changes no result.
     pub shards: u32,
+    /// Bytes of commands, each counted with 384 besides its payload, that may be held until the log is found to hold them.
+    /// Default 256 MiB. What a stage emits that is new to a long log comes behind all of that. An engine counts them for
+    /// each of its workers, a replay for all stages together.
+    pub command_backlog_bytes: usize,
 }
 
 impl Default for ReplayOptions {
     fn default() -> Self {
-        Self { to: None, shards: 1 }
+        Self { to: None, shards: 1, command_backlog_bytes: 256 << 20 }
     }
 }
 
@@ -100,7 +103,8 @@ impl Replayed {
 /// # Errors
 ///
 /// [`AuditError::Diverged`] naming the first difference; [`AuditError::Contract`] when an event type of the flow
-/// has another shape than in the log; otherwise as [`crate::verify`], of which payloads are not decoded.
+/// has another shape than in the log; [`AuditError::Recalled`] when too much is held of what stages emit and the log does
+/// not hold; otherwise as [`crate::verify`], of which payloads are not decoded.
 pub fn replay(
     dir: &Path,
     flow: &Flow,
@@ -130,7 +134,7 @@ fn again(
     let settled = recorded.settled && to == recorded.last;
     let Recorded { contracts, mut checkpoints, .. } = recorded;
     checkpoints.sort_by_key(|checkpoint| checkpoint.seq);
-    let mut replayer = Replayer::new(flow, options.shards, contracts, checkpoints.into())?;
+    let mut replayer = Replayer::new(flow, options, contracts, checkpoints.into())?;
     done.bytes_total *= 2;
     // What a writer has added since the first pass is not looked at: nothing is known about it.
     let mut walk = Walk::open(dir, None, Trust::Everything, false)?;
@@ -167,66 +171,24 @@ impl Recorded {
         progress: &mut impl FnMut(Progress),
     ) -> Result<Self, AuditError> {
         let mut walk = Walk::open(dir, Some(Seq(1)), Trust::Everything, true)?;
-        let mut contracts = ContractTable::new();
-        let mut checkpoints = Vec::new();
+        let mut state = State::new(VerifyOptions { payloads: false }, walk.reader().log_id());
         done.bytes_total = walk.directory.bytes();
         let end = loop {
             match walk.step()? {
                 Step::End(end) => break end,
                 Step::Batch(located) => {
-                    let content = |finding| content(&located, walk.intact(), finding);
-                    let known = checkpoints.len();
-                    note(&located.batch, &mut contracts, &mut checkpoints).map_err(content)?;
+                    let known = state.found.checkpoints.len();
+                    state.take(&located)?;
                     done.pass(&located.batch);
-                    trial.take(located.batch, &contracts, checkpoints.get(known));
+                    trial.take(located.batch, &state.found.contracts, state.found.checkpoints.get(known));
                     done.seq = trial.last();
                     progress(*done);
                 }
             }
         };
-        let last = walk.last();
+        let Verified { contracts, checkpoints, last_seq: last, closed, .. } = state.finish(end);
         // An engine closes its log when nothing is on its way any more, behind a checkpoint of the last event.
-        let last_checkpoint: Option<&Checkpoint> = checkpoints.last();
-        let settled = end.closed && last_checkpoint.is_some_and(|checkpoint| checkpoint.seq == last);
+        let settled = closed && checkpoints.iter().any(|checkpoint| checkpoint.seq == last);
         Ok(Self { contracts, checkpoints, last, settled })
-    }
-}
-
-/// Takes in what a batch without events says.
-fn note(
-    batch: &Batch,
-    contracts: &mut ContractTable,
-    checkpoints: &mut Vec<Checkpoint>,
-) -> Result<(), Finding> {
-    match batch.kind() {
-        BatchKind::Data | BatchKind::Heartbeat => {}
-        BatchKind::Contracts => {
-            let table = ContractTable::from_json(batch.body()).map_err(Finding::Contracts)?;
-            table.continues(contracts).map_err(Finding::Contracts)?;
-            *contracts = table;
-        }
-        BatchKind::Checkpoint => {
-            let read = Checkpoint::from_json(batch.body());
-            let checkpoint = read.map_err(|source| Finding::Control { what: "checkpoint", source })?;
-            let (seq, last) = (checkpoint.seq, Seq(batch.first_seq().0 - 1));
-            if seq > last {
-                return Err(Finding::CheckpointAhead { seq, last });
-            }
-            checkpoints.push(checkpoint);
-        }
-        BatchKind::Recovery => {
-            let read = serde_json::from_slice::<RecoveryNote>(batch.body());
-            read.map_err(|source| Finding::Control { what: "recovery note", source })?;
-        }
-    }
-    Ok(())
-}
-
-fn content(located: &Located, intact: Option<Seq>, finding: Finding) -> AuditError {
-    AuditError::Content {
-        path: located.path.to_path_buf(),
-        offset: located.offset,
-        intact,
-        finding: Box::new(finding),
     }
 }

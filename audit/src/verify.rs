@@ -114,6 +114,11 @@ pub enum Notice {
     },
     /// There is no manifest: nothing says how far the log was durable.
     NoManifest,
+    /// The log does not begin with its first event, and its manifest says that it should not.
+    Begins {
+        /// Its first event.
+        seq: Seq,
+    },
 }
 
 impl fmt::Display for Notice {
@@ -133,6 +138,11 @@ impl fmt::Display for Notice {
                 )
             }
             Self::NoManifest => f.write_str("there is no manifest: a loss at the very end would not show"),
+            Self::Begins { seq } => write!(
+                f,
+                "the log begins with seq {seq}: its manifest says that what was before has been removed, and nothing here \
+                 shows that this was in order"
+            ),
         }
     }
 }
@@ -158,12 +168,7 @@ pub fn verify(
         match walk.step()? {
             Step::End(end) => return Ok(state.finish(end)),
             Step::Batch(located) => {
-                state.take(&located).map_err(|finding| AuditError::Content {
-                    path: located.path.to_path_buf(),
-                    offset: located.offset,
-                    intact: Some(state.found.last_seq),
-                    finding: Box::new(finding),
-                })?;
+                state.take(&located)?;
                 done.pass(&located.batch);
                 done.seq = state.found.last_seq;
                 progress(done);
@@ -172,18 +177,21 @@ pub fn verify(
     }
 }
 
-struct State {
+/// What the batches up to here say.
+pub(crate) struct State {
     options: VerifyOptions,
-    found: Verified,
+    pub(crate) found: Verified,
     files: BTreeSet<Arc<Path>>,
     epoch: u64,
     durable: BatchNo,
     /// Batches of events that no mark has covered yet.
     unmarked: VecDeque<(BatchNo, u64)>,
+    /// With what the log begins, where it does not with the first batch.
+    begins: Option<Seq>,
 }
 
 impl State {
-    fn new(options: VerifyOptions, log_id: LogId) -> Self {
+    pub(crate) fn new(options: VerifyOptions, log_id: LogId) -> Self {
         let found = Verified {
             log_id,
             segments: 0,
@@ -204,10 +212,20 @@ impl State {
             notices: Vec::new(),
         };
         let (files, unmarked) = (BTreeSet::new(), VecDeque::new());
-        Self { options, found, files, epoch: 0, durable: BatchNo::ZERO, unmarked }
+        Self { options, found, files, epoch: 0, durable: BatchNo::ZERO, unmarked, begins: None }
     }
 
-    fn take(&mut self, located: &Located) -> Result<(), Finding> {
+    /// Takes in a batch that is whole and in its place.
+    pub(crate) fn take(&mut self, located: &Located) -> Result<(), AuditError> {
+        self.check(located).map_err(|finding| AuditError::Content {
+            path: located.path.to_path_buf(),
+            offset: located.offset,
+            intact: Some(self.found.last_seq),
+            finding: Box::new(finding),
+        })
+    }
+
+    fn check(&mut self, located: &Located) -> Result<(), Finding> {
         let batch = &*located.batch;
         let header = batch.header();
         let (batch_no, mark, epoch) = (located.batch_no, header.durable(), header.epoch().0);
@@ -219,6 +237,7 @@ impl State {
         }
         if self.found.batches == 0 {
             self.found.last_seq = Seq(batch.first_seq().0 - 1);
+            self.begins = Some(batch.first_seq()).filter(|_| batch_no > BatchNo(1));
         }
         match batch.kind() {
             BatchKind::Data => self.events(batch)?,
@@ -253,7 +272,7 @@ impl State {
             found.checkpoints.push(checkpoint);
         } else {
             let control = |source| Finding::Control { what: "recovery note", source };
-            let note: RecoveryNote = serde_json::from_slice(batch.body()).map_err(control)?;
+            let note = RecoveryNote::from_json(batch.body()).map_err(control)?;
             let (kept, kept_seq, seq) = (note.kept, note.kept_seq, found.last_seq);
             if kept.0.checked_add(1) != Some(batch_no.0) || kept_seq != seq {
                 let batch = BatchNo(batch_no.0 - 1);
@@ -306,11 +325,12 @@ impl State {
         }
     }
 
-    fn finish(mut self, end: End) -> Verified {
+    pub(crate) fn finish(mut self, end: End) -> Verified {
         self.durable = self.durable.max(end.durable);
         self.drop_marked();
         self.found.unproved = self.unmarked.iter().map(|(_, events)| events).sum();
         (self.found.closed, self.found.notices) = (end.closed, end.notices);
+        self.found.notices.extend(self.begins.map(|seq| Notice::Begins { seq }));
         self.found
     }
 }

@@ -71,7 +71,8 @@ impl Walk {
         trust: Trust,
         verify_chain: bool,
     ) -> Result<Self, AuditError> {
-        let whole = verify_chain && from.is_none_or(|from| from <= Seq(1));
+        let from_the_start = from.is_none_or(|from| from <= Seq(1));
+        let whole = verify_chain && from_the_start;
         let failed =
             |source| AuditError::Log { intact: whole.then_some(Seq::ZERO), source: Box::new(source) };
         let options = ReadOptions { from: from.unwrap_or(Seq::ZERO), trust, verify_chain, own: None };
@@ -81,7 +82,7 @@ impl Walk {
         }
         let directory = Directory::read(dir).map_err(|error| failed(error.into()))?;
         let retired = matches!(reader, Err(ReadError::Retired { .. }));
-        let reader = match missing_beginning(&directory).filter(|_| retired || from.is_none()) {
+        let reader = match missing_beginning(&directory).filter(|_| retired || from_the_start) {
             Some(missing) => Err(missing.into()),
             None => reader,
         };
@@ -103,11 +104,6 @@ impl Walk {
     /// The reader.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
-    }
-
-    /// The last seq read.
-    pub(crate) fn last(&self) -> Seq {
-        self.last
     }
 
     /// Everything up to here holds, when that is being verified.

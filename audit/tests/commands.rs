@@ -112,6 +112,30 @@ fn an_emitted_event_that_is_missing_is_named_when_a_later_one_is_there() {
     }
 }
 
+/// A log to which all that a stage emits is new: of what is held there is a bound, as there is in an engine.
+#[test]
+fn what_the_log_does_not_hold_is_kept_up_to_a_bound() {
+    let (source, target) = (log(), tempfile::tempdir().unwrap());
+    let plain = |mut event: Loose| {
+        if event.fields.derived {
+            event.fields.derived = false;
+            event.fields.causation = Seq::ZERO;
+            event.fields.idempotency_key = IdempotencyKey::NONE;
+        }
+        Some(event)
+    };
+    forge(source.path(), target.path(), false, plain, |_| None);
+    let with = |command_backlog_bytes| {
+        let options = ReplayOptions { command_backlog_bytes, ..ReplayOptions::default() };
+        replay(target.path(), &flow(1), options, |_| {})
+    };
+    assert!(with(usize::MAX).unwrap().pending > 50);
+    let error = with(16 << 10).err().expect("it is too much");
+    assert_eq!((error.verdict(), error.place(), error.intact()), (Verdict::Usage, None, None));
+    let message = error.to_string();
+    assert!(message.contains("stage `balance`") && message.contains("the 16384 bytes"), "{message}");
+}
+
 #[test]
 fn an_emitted_event_missing_at_the_end_is_owed_only_by_a_log_that_was_not_closed() {
     let source = log();

@@ -59,6 +59,24 @@ fn a_segment_that_is_gone_is_named_wherever_it_was() {
     }
 }
 
+/// Found by reading: with both manifests forged nothing was said about it. There is no writer that removes segments.
+#[test]
+fn a_log_whose_beginning_was_cut_off_is_told_from_one_that_is_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 24_000, 1);
+    fs::remove_file(dir.path().join("00000000000000000001.seg")).unwrap();
+    for slot in ["MANIFEST.0", "MANIFEST.1"] {
+        let mut bytes = fs::read(dir.path().join(slot)).unwrap();
+        bytes[48..56].copy_from_slice(&2_u64.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..124]);
+        bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+        fs::write(dir.path().join(slot), bytes).unwrap();
+    }
+    let verified = check(dir.path()).unwrap();
+    assert!(verified.first_seq > Seq(1));
+    assert_eq!(verified.notices, [Notice::Begins { seq: verified.first_seq }]);
+}
+
 #[test]
 fn a_file_cut_short_anywhere_is_named() {
     let dir = tempfile::tempdir().unwrap();

@@ -14,7 +14,9 @@ fn replay_agrees_with_every_digest_in_the_log_whatever_the_shards() {
     assert!(verified.checkpoints.len() >= 12, "{} checkpoints", verified.checkpoints.len());
     let mut digests = Vec::new();
     for shards in [1, 2, 8] {
-        let replayed = replay(dir.path(), &flow(1), ReplayOptions { to: None, shards }, |_| {}).unwrap();
+        let replayed =
+            replay(dir.path(), &flow(1), ReplayOptions { shards, ..ReplayOptions::default() }, |_| {})
+                .unwrap();
         assert_eq!(replayed.events, verified.events);
         assert_eq!(replayed.last_seq, verified.last_seq);
         assert_eq!(replayed.checkpoints as usize, verified.checkpoints.len());
@@ -35,7 +37,7 @@ fn replay_agrees_with_every_digest_in_the_log_whatever_the_shards() {
 fn a_replay_stops_where_it_is_told() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 2_000, 1);
-    let options = ReplayOptions { to: Some(Seq(777)), shards: 1 };
+    let options = ReplayOptions { to: Some(Seq(777)), ..ReplayOptions::default() };
     let replayed = replay(dir.path(), &flow(1), options, |_| {}).unwrap();
     assert_eq!((replayed.events, replayed.last_seq), (777, Seq(777)));
 }

@@ -54,6 +54,10 @@ Examples:
   downbeat run --flow loan --log LOG --input loans.csv \\
     --on-bad-input dead-letter --dead-letters bad.jsonl
 
+For the flow loan the input is XES, or JSON lines or CSV with the fields case,
+activity, transition, time and, where known, resource and amount, plain or
+gzipped.
+
 Running it again on the same log and input adds nothing: every event is
 recognised by its case and its place among the readable events of the case,
 unless over a million others, or twice the events of the input, came in since.
@@ -205,6 +209,9 @@ pub(crate) struct ReplayArgs {
     /// Shards of each keyed stage; the result is the same
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shards: u32,
+    /// Memory for emitted events that are not found in the log yet, in MiB
+    #[arg(long, default_value_t = 256, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1048576))]
+    pub(crate) command_backlog_mib: u32,
     /// Print one JSON object instead of a page
     #[arg(long)]
     pub(crate) json: bool,
@@ -276,7 +283,7 @@ Examples:
   downbeat doctor
   downbeat doctor /var/lib/loans")]
 pub(crate) struct DoctorArgs {
-    /// A log, or the place where one shall be
+    /// A log, or a directory on the disk where one shall be
     #[arg(value_name = "DIR", default_value = ".")]
     pub(crate) dir: PathBuf,
 }
@@ -292,8 +299,8 @@ Examples:
 What is measured: the bare disk, the log, hops between actors, the whole way
 from submit to durable and applied, and what becomes of it with more producers,
 more stages and bigger payloads. Every log that an engine writes is replayed,
-and the digests have to be the same. The names in the JSON are described in
-docs/bench.md.")]
+and the digests have to be the same. A full run writes some 74 GiB. The names in
+the JSON are described in docs/bench.md.")]
 pub(crate) struct BenchArgs {
     /// Where logs are written, and removed again: the disk that is measured
     #[arg(long, default_value = ".", value_name = "DIR")]
@@ -313,10 +320,10 @@ pub(crate) struct BenchArgs {
     /// Lay an earlier run beside this one: what --json or --html wrote
     #[arg(long, value_name = "FILE")]
     pub(crate) beside: Option<PathBuf>,
-    /// Write a page with plots, which needs nothing but itself
+    /// Write a page with plots, which needs nothing but itself; a file that is there is replaced
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// Write the run as one JSON object; without FILE to stdout, instead of a page
+    /// Write the run as one JSON object, as --html does; without FILE to stdout, instead of a page
     #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
     pub(crate) json: Option<PathBuf>,
     /// Draw no progress bar

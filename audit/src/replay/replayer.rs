@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use downbeat_flow::{Flow, Input, Rejected, Shards, StageId, Unit};
 use downbeat_record::{Batch, Checkpoint, Contract, ContractTable, Record, Seq, StageDigest};
 
-use super::{KindCount, Replayed};
+use super::{KindCount, ReplayOptions, Replayed};
 use crate::commands::Commands;
 use crate::error::{AuditError, Diverged};
 
@@ -27,13 +27,15 @@ pub(super) struct Replayer {
     events: u64,
     derived: u64,
     pub(super) last: Seq,
+    /// Bytes of commands that may be owed.
+    held_max: usize,
 }
 
 impl Replayer {
     /// At the first event, knowing the contracts of a log and some of its checkpoints, in the order of their seqs.
     pub(super) fn new(
         flow: &Flow,
-        shards: u32,
+        options: ReplayOptions,
         mut contracts: ContractTable,
         checkpoints: VecDeque<Checkpoint>,
     ) -> Result<Self, AuditError> {
@@ -49,7 +51,7 @@ impl Replayer {
             KindCount { name, version, events: 0, applied }
         });
         let mut replayer = Self {
-            unit: flow.unit(&stages, Shards::All(shards.max(1)), &kinds),
+            unit: flow.unit(&stages, Shards::All(options.shards.max(1)), &kinds),
             names: flow.stages().iter().map(|stage| stage.name.to_string()).collect(),
             retired: flow.retired().to_vec(),
             commands: Commands::new(flow, kinds.of(TypeId::of::<Rejected>()).unwrap_or_default()),
@@ -61,6 +63,7 @@ impl Replayer {
             events: 0,
             derived: 0,
             last: Seq::ZERO,
+            held_max: options.command_backlog_bytes,
         };
         replayer.compare()?;
         Ok(replayer)
@@ -80,6 +83,9 @@ impl Replayer {
     pub(super) fn apply_batch(&mut self, batch: &Batch, to: Seq) -> Result<(), AuditError> {
         for record in batch.records().take_while(|record| record.seq <= to) {
             self.apply(&record)?;
+            if self.commands.memory() > self.held_max {
+                return Err(self.commands.too_much(self.held_max));
+            }
         }
         Ok(())
     }

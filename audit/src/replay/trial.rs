@@ -24,7 +24,7 @@ const HELD_BYTES_MAX: usize = 32 << 20;
 
 pub(super) struct Trial<'a> {
     flow: &'a Flow,
-    shards: u32,
+    options: ReplayOptions,
     to: Seq,
     /// From the first event applied on; the contracts it knows are those of the log up to there.
     replayer: Option<Replayer>,
@@ -42,7 +42,7 @@ impl<'a> Trial<'a> {
     pub(super) fn new(flow: &'a Flow, options: ReplayOptions) -> Self {
         Self {
             flow,
-            shards: options.shards,
+            options,
             to: options.to.unwrap_or(Seq(u64::MAX)),
             replayer: None,
             contracts: ContractTable::new(),
@@ -127,7 +127,7 @@ impl<'a> Trial<'a> {
     fn replayer(&mut self) -> Result<&mut Replayer, AuditError> {
         if self.replayer.is_none() {
             let checkpoints = std::mem::take(&mut self.checkpoints);
-            let replayer = Replayer::new(self.flow, self.shards, self.contracts.clone(), checkpoints)?;
+            let replayer = Replayer::new(self.flow, self.options, self.contracts.clone(), checkpoints)?;
             self.replayer = Some(replayer);
         }
         Ok(self.replayer.as_mut().expect("it has just been made"))

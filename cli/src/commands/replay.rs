@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use downbeat::Seq;
-use downbeat_audit::{ReplayOptions, Replayed, replay};
+use downbeat_audit::{AuditError, ReplayOptions, Replayed, replay};
 use serde_json::json;
 
 use crate::args::ReplayArgs;
@@ -16,10 +16,17 @@ use crate::progress::counter;
 pub(crate) fn run(args: ReplayArgs, flows: &[Known]) -> Result<(), Failure> {
     let known = find(flows, &args.flow)?;
     let counter = counter(!args.no_progress, "replaying");
-    let options = ReplayOptions { to: args.to.map(Seq), shards: args.shards };
+    let command_backlog_bytes = (args.command_backlog_mib as usize) << 20;
+    let options = ReplayOptions { to: args.to.map(Seq), shards: args.shards, command_backlog_bytes };
     let (replayed, took) = timed(|| {
-        replay(&args.log, &(known.flow)(), options, |progress| counter.set_position(progress.seq.0))
-            .map_err(Failure::from)
+        replay(&args.log, &(known.flow)(), options, |progress| counter.set_position(progress.seq.0)).map_err(
+            |error| match error {
+                error @ AuditError::Recalled { .. } => {
+                    Failure::from(error).and("here that is --command-backlog-mib")
+                }
+                error => error.into(),
+            },
+        )
     });
     counter.finish_and_clear();
     let replayed = replayed?;

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use downbeat::Seq;
 use downbeat_audit::{Verified, VerifyOptions, verify};
 use serde_json::json;
 
@@ -52,7 +53,11 @@ fn object(verified: &Verified) -> serde_json::Value {
 fn page(log: &Path, verified: &Verified) -> Page {
     let mut page = Page::titled(log.display());
     page.check(true, "every checksum and every link of the chain holds");
-    page.check(true, "no seq is missing, times increase, payloads are what their contracts say");
+    let missing = match verified.first_seq {
+        Seq(0 | 1) => "no seq is missing".to_owned(),
+        first => format!("from seq {} on none is missing", number(first.0)),
+    };
+    page.check(true, format_args!("{missing}, times increase, payloads are what their contracts say"));
     rows(page.gap(), verified);
     page
 }
