@@ -29,13 +29,17 @@ pub enum Bug {
     GroupTorn,
     /// A log that is in order is called damaged.
     RefusedForNothing,
-    /// An opened log does not say what time its last event has.
-    TimeForgotten,
+    /// Recovery gives an event the time of the one before it.
+    TimeStands,
+    /// A reader leaves out the last event.
+    ReaderShort,
+    /// A reader shows what is not durable yet.
+    ReaderAhead,
 }
 
 impl Bug {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::EarlyReceipt,
         Self::EarlyEffect,
         Self::LyingSync,
@@ -49,6 +53,8 @@ impl Bug {
         Self::CommandLost,
         Self::GroupTorn,
         Self::RefusedForNothing,
-        Self::TimeForgotten,
+        Self::TimeStands,
+        Self::ReaderShort,
+        Self::ReaderAhead,
     ];
 }

@@ -105,6 +105,7 @@ impl Client {
 
     /// Looks at what its tickets became.
     fn look(&mut self, around: &mut Around<'_>) -> Result<(), Violation> {
+        let mut answered = false;
         for ticket in std::mem::take(&mut self.tickets) {
             if !ticket.is_done() {
                 self.tickets.push(ticket);
@@ -120,16 +121,18 @@ impl Client {
                         self.at,
                         receipt.seq
                     );
+                    // A second ticket is of the same request, and has to say the same.
                     let Some(request) = self.requests.get(self.at) else { break };
                     around.truth.acknowledged(&request.keys, receipt)?;
-                    self.at += 1;
-                    // A second ticket is of the same request.
-                    self.tickets.clear();
-                    return Ok(());
+                    answered = true;
                 }
                 Err(SubmitError::Poisoned { .. }) => {}
                 Err(other) => hold!(false, ExactlyOnce, "client {} was told: {other}", self.name),
             }
+        }
+        if answered {
+            self.at += 1;
+            self.tickets.clear();
         }
         for probe in std::mem::take(&mut self.probes) {
             if !probe.is_done() {

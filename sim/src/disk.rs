@@ -243,7 +243,9 @@ impl Disk {
             let bytes = file.and_then(|file| file.durable().get(claim.offset..claim.offset + claim.len));
             bytes.is_some_and(|bytes| xxh3_64(bytes) == claim.hash)
         };
-        state.claims.iter().filter(whole).map(|claim| claim.durable).max().unwrap_or_default()
+        let batches = state.claims.iter().filter(whole).map(|claim| claim.durable);
+        let slots = names::MANIFEST.iter().filter_map(|name| state.files.get(state.names.get(*name)?));
+        batches.chain(slots.filter_map(|slot| said_by_slot(slot.durable()))).max().unwrap_or_default()
     }
 
     /// Zeroes everything from a place in the log on, and what else could tell: the bug of a salvage that makes a
@@ -303,6 +305,13 @@ impl Disk {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The highest batch that a slot of the manifest says was durable, if it is whole (docs/format.md).
+fn said_by_slot(bytes: &[u8]) -> Option<BatchNo> {
+    let word = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
+    let crc = (word(120)? >> 32) as u32;
+    if crc32c::crc32c(&bytes[..124]) == crc { word(64).map(BatchNo) } else { None }
 }
 
 fn rot(file: &mut Platter, fault: Fault, rng: &mut Rng) {

@@ -126,7 +126,7 @@ impl Program {
             entries: Vec::new(),
             last: Timestamp::default(),
             checkpointed: Seq::ZERO,
-            keys_forgotten: self.bug == Some(Bug::KeysForgotten),
+            bug: self.bug,
         };
         let mut broken = None;
         let opened = Log::open(&self.options(), |batch| {
@@ -153,9 +153,8 @@ impl Program {
             let path = "sim:/00000000000000000001.seg".into();
             return Ok(Err(ScanError::MissingSegment { path, segment: SegmentId(1) }.into()));
         }
-        let last_timestamp = if self.bug == Some(Bug::TimeForgotten) { Timestamp::default() } else { last };
         let known = Some(Arc::new(self.contracts.clone()));
-        let start = Start { next_seq, last_timestamp, window, contracts: known };
+        let start = Start { next_seq, last_timestamp: last, window, contracts: known };
         let (ingress, sequencer) = sequencer(&settings, self.clock.clone(), start);
         let undeclared = (contracts != self.contracts).then(|| self.contracts.to_json());
         let process = Process {
@@ -183,6 +182,7 @@ impl Program {
 impl Program {
     /// What a reader sees of the log, whoever writes it.
     pub(crate) fn read(&self, trust: Trust) -> Result<Vec<Entry>, String> {
+        let trust = if self.bug == Some(Bug::ReaderAhead) { Trust::Everything } else { trust };
         let options = ReadOptions { from: Seq(1), trust, verify_chain: true, own: None };
         let mut reader =
             Reader::on(Arc::new(self.disk.clone()), options).map_err(|error| error.to_string())?;
@@ -191,6 +191,9 @@ impl Program {
             if located.batch.kind() == BatchKind::Data {
                 entries.extend(located.batch.records().map(|record| entry(&self.kinds, &record)));
             }
+        }
+        if self.bug == Some(Bug::ReaderShort) {
+            entries.pop();
         }
         Ok(entries)
     }
@@ -217,7 +220,7 @@ struct Intake {
     entries: Vec<Entry>,
     last: Timestamp,
     checkpointed: Seq,
-    keys_forgotten: bool,
+    bug: Option<Bug>,
 }
 
 impl Intake {
@@ -239,10 +242,12 @@ impl Intake {
     fn record(&mut self, record: &Record<'_>) -> Result<(), Violation> {
         let (seq, expected) = (record.seq, Seq(self.entries.len() as u64 + 1));
         hold!(seq == expected, Dense, "seq {seq} stands where {expected} belongs");
-        let (time, before) = (record.timestamp, self.last);
+        let before = self.last;
+        let stands = self.bug == Some(Bug::TimeStands) && seq > Seq(2);
+        let time = if stands { before } else { record.timestamp };
         hold!(time > before, Dense, "seq {seq} is of {time}, the event before of {before}");
         self.last = time;
-        if !self.keys_forgotten {
+        if self.bug != Some(Bug::KeysForgotten) {
             self.window.insert_record(record);
         }
         self.entries.push(entry(&self.stages.kinds, record));

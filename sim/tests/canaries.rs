@@ -83,9 +83,18 @@ fn a_log_that_is_refused_without_a_reason_is_noticed() {
 }
 
 #[test]
-fn timestamps_that_go_back_are_noticed() {
-    // The window of keys asserts the same, and may be the first to see it.
-    expect(Bug::TimeForgotten, 50, &[Invariant::Dense, Invariant::Panic]);
+fn time_that_stands_is_noticed() {
+    expect(Bug::TimeStands, 20, &[Invariant::Dense]);
+}
+
+#[test]
+fn a_reader_that_leaves_out_an_event_is_noticed() {
+    expect(Bug::ReaderShort, 20, &[Invariant::Prefix]);
+}
+
+#[test]
+fn a_reader_that_shows_what_is_not_durable_is_noticed() {
+    expect(Bug::ReaderAhead, 200, &[Invariant::Gate]);
 }
 
 #[test]

@@ -24,7 +24,8 @@ const MIRI: [&[&str]; 4] = [
 ];
 
 /// What runs under a sanitizer.
-const SANITIZED: [&str; 4] = ["downbeat-sequencer", "downbeat-actors", "downbeat-wal", "downbeat"];
+const SANITIZED: [&str; 5] =
+    ["downbeat-record", "downbeat-sequencer", "downbeat-actors", "downbeat-wal", "downbeat"];
 
 /// Which sanitizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,7 +42,7 @@ pub struct SanitizeArgs {
     /// Which one
     sanitizer: Sanitizer,
     /// Only this package
-    #[arg(long)]
+    #[arg(long, value_parser = SANITIZED)]
     package: Option<String>,
 }
 

@@ -21,8 +21,8 @@ const MUTANTS: &str = "loom_mutants::";
 #[derive(Args)]
 pub struct ShuttleArgs {
     /// Schedules per scenario and scheduler
-    #[arg(long, default_value_t = 100)]
-    schedules: usize,
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    schedules: u32,
 }
 
 /// What a run of tests said.

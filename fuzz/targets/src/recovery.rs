@@ -62,13 +62,12 @@ pub(crate) fn run(input: &[u8]) {
     let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(input)) else { return };
     show(&input);
     let memory = Memory::new();
-    let mut closed = false;
     for writer in input.writers.iter().flatten() {
-        closed = write(&memory, writer);
+        write(&memory, writer);
     }
     let (mut batches, segments) = look(&memory);
     let manifest = damage(&memory, &input, &mut batches);
-    let expected = model(&batches, &segments, &input, manifest, closed);
+    let expected = model(&batches, &segments, &input, manifest);
 
     let opened = Log::open(&options(&memory), |_| Ok(()));
     match (opened, expected) {
@@ -87,8 +86,7 @@ pub(crate) fn run(input: &[u8]) {
     }
 }
 
-/// Says whether the log was closed in order.
-fn write(memory: &Memory, writer: &Writer) -> bool {
+fn write(memory: &Memory, writer: &Writer) {
     let (mut log, _) = Log::open(&options(memory), |_| Ok(())).expect("a log is opened again");
     for (index, len) in writer.batches.iter().take(BATCHES_MAX).enumerate() {
         if writer.drain_every > 0 && index % usize::from(writer.drain_every) == 0 {
@@ -103,10 +101,9 @@ fn write(memory: &Memory, writer: &Writer) -> bool {
     }
     if writer.close {
         log.close(Timestamp(1 << 30)).expect("memory closes");
-        return true;
+        return;
     }
     log.drain().expect("memory syncs");
-    false
 }
 
 /// Every batch, and every segment in use: its epoch and the batch it begins with.
@@ -189,7 +186,6 @@ fn model(
     segments: &BTreeMap<SegmentId, (u64, BatchNo)>,
     input: &Input,
     manifest: Manifest,
-    _closed: bool,
 ) -> Expected {
     let header = |id: SegmentId| match id.0.checked_sub(2).and_then(|index| input.headers.get(index as usize))
     {

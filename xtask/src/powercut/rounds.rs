@@ -78,7 +78,8 @@ pub(crate) struct Report {
     /// Cuts that left something of what was not flushed to choose from.
     undecided: u32,
     pending_max: usize,
-    acknowledged: u64,
+    /// Acknowledged events, once for each cut after which they were looked for.
+    looked_for: u64,
     recovered: u64,
     events: u64,
     flushes: usize,
@@ -239,7 +240,7 @@ impl Report {
         self.cuts_while_opening += u32::from(!opened);
         self.undecided += u32::from(pending > 0);
         self.pending_max = self.pending_max.max(pending);
-        self.acknowledged += story.count();
+        self.looked_for += story.count();
         *self.manners.entry(manner).or_default() += 1;
     }
 }
@@ -258,7 +259,11 @@ impl fmt::Display for Report {
         )?;
         writeln!(f, "  of it left   {}", manners.join(", "))?;
         writeln!(f, "opens by row   {} (- cut nothing)", rows.join(", "))?;
-        writeln!(f, "acknowledged   {} events before the cuts, none lost", self.acknowledged)?;
+        writeln!(
+            f,
+            "looked for     {} times an event that was acknowledged before the cut, none lost",
+            self.looked_for
+        )?;
         writeln!(f, "recovered      {}, in the log though not acknowledged before the cut", self.recovered)?;
         writeln!(
             f,
