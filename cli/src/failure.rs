@@ -46,6 +46,11 @@ impl Failure {
         Self { code: DOES_NOT_HOLD, message: None }
     }
 
+    /// True when something that was checked does not hold.
+    pub(crate) fn is_broken_promise(&self) -> bool {
+        self.code == DOES_NOT_HOLD
+    }
+
     /// Says what it concerns.
     pub(crate) fn about(mut self, what: impl fmt::Display) -> Self {
         self.message = self.message.map(|message| format!("{what}: {message}"));
@@ -95,7 +100,7 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { code: 0, message: None },
-            _ => Self::io(error),
+            _ => Self::io(format_args!("stdout: {error}")),
         }
     }
 }

@@ -18,7 +18,7 @@ use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::known::Traffic;
-use crate::page::number;
+use crate::page::{count, number};
 use crate::signals::Signals;
 
 /// Receipts outstanding at most.
@@ -84,21 +84,22 @@ pub(crate) fn pump(
     pump.pumped.took = begun.elapsed();
     progress.finish_and_clear();
     let Err((index, error)) = outcome else { return Ok(pump.pumped) };
-    let event = traffic.name(index);
-    if error.kind() == ErrorKind::Conflict {
-        // The engine is well; what is on its way can go through.
-        engine.close()?;
+    let failure = |error: downbeat::Error| Failure::from(error).about(traffic.name(index));
+    let before = format!("{} events before it are durable", number(pump.pumped.acknowledged));
+    if error.kind() != ErrorKind::Conflict {
+        return Err(failure(error).and(before));
     }
-    let acknowledged = number(pump.pumped.acknowledged);
-    let conflict = error.kind() == ErrorKind::Conflict;
-    let failure = Failure::from(error).about(event);
+    // The engine is well; what is on its way goes through.
+    engine.close()?;
+    let new = pump.new_in_the_end();
     // Whoever typed the command has no other key to give.
-    let failure = if conflict {
-        failure.and("the log was made of another input; give this one a new --log")
-    } else {
-        failure
-    };
-    Err(failure.and(format_args!("{acknowledged} events before it are durable")))
+    let failure =
+        failure(error).and("the log was made of another input; give this one a new --log").and(before);
+    if new == 0 {
+        return Err(failure);
+    }
+    let (events, last) = (count(new, "event", "events"), engine.last_seq());
+    Err(failure.and(format_args!("the log took {events} of this input and ends at seq {last} now")))
 }
 
 struct Pump {
@@ -161,5 +162,12 @@ impl Pump {
         self.pumped.duplicates += u64::from(receipt.duplicate);
         self.pumped.last = self.pumped.last.max(receipt.seq);
         Ok(())
+    }
+
+    /// After the engine was closed: how many of its events were not in the log before, those behind a refused one too.
+    fn new_in_the_end(&mut self) -> u64 {
+        let behind = self.in_flight.drain(..).filter_map(|(_, ticket)| ticket.wait().ok());
+        let new = behind.filter(|receipt| !receipt.duplicate).count() as u64;
+        self.pumped.acknowledged - self.pumped.duplicates + new
     }
 }

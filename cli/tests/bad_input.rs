@@ -170,6 +170,25 @@ fn another_event_under_a_known_place_is_refused_and_the_rest_stays() {
 }
 
 #[test]
+fn what_of_a_refused_input_has_come_into_the_log_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("good.jsonl"), GOOD).unwrap();
+    run(dir.path(), "log", "good.jsonl", &[]);
+    let begun =
+        r#""activity":"A_SUBMITTED","transition":"COMPLETE","time":"2011-10-02T00:38:44Z","amount":500"#;
+    let more: String = (100..150).map(|case| format!("{{\"case\":{case},{begun}}}\n")).collect();
+    fs::write(dir.path().join("other.jsonl"), GOOD.replace("20000", "30000") + &more).unwrap();
+    let ran = downbeat(dir.path(), &[&RUN[..], &["other.jsonl"]].concat());
+    let held = downbeat(dir.path(), &["verify", "log", "--json"]);
+    let held: serde_json::Value = serde_json::from_str(&held.stdout).unwrap();
+    let end = format!(
+        "0 events before it are durable; the log took 50 events of this input and ends at seq {} now\n",
+        held["last_seq"]
+    );
+    assert!(ran.code == 1 && ran.stderr.ends_with(&end), "{}", ran.stderr);
+}
+
+#[test]
 fn a_log_that_somebody_else_writes_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("good.jsonl"), GOOD).unwrap();
@@ -228,6 +247,17 @@ fn a_read_only_directory_is_an_error_of_the_system() {
     let ran = downbeat(dir.path(), &[&RUN[..], &["good.jsonl"]].concat());
     assert_eq!((ran.code, ran.stderr.lines().count()), (3, 1));
     assert!(ran.stderr.contains("log") && ran.stderr.contains("ermission denied"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_not_taken_for_a_log_that_is_full() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("good.jsonl"), GOOD).unwrap();
+    run(dir.path(), "log", "good.jsonl", &[]);
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let ran = finish(Command::new(DOWNBEAT).current_dir(dir.path()).args(["verify", "log"]).stdout(full));
+    let said = "downbeat: stdout: No space left on device (os error 28)\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (3, said));
 }
 
 #[test]

@@ -196,6 +196,8 @@ fn what_cannot_be_measured_is_refused_at_once() {
     let no_place = "absent/x.html: cannot be written: No such file or directory (os error 2)";
     refused(dir.path(), &["--html", "absent/x.html"], 3, no_place);
     refused(dir.path(), &["--json", "log"], 3, "log: cannot be written: is a directory");
+    std::os::unix::fs::symlink("file", dir.path().join("link")).unwrap();
+    refused(dir.path(), &["--html", "link"], 3, "link: cannot be written: is not a regular file");
     let no_file = "absent: cannot be read: No such file or directory (os error 2)";
     refused(dir.path(), &["--beside", "absent"], 3, no_file);
     let expected = "expected what `downbeat bench --json` or `--html` wrote";

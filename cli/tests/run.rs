@@ -1,14 +1,16 @@
 //! `downbeat run`: what comes out is what the input says, once, however often it is run and wherever it dies.
+#![allow(clippy::print_stderr, reason = "a test that cannot run here says so")]
 
 mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{DOWNBEAT, assert_agrees, decided, digests, downbeat, generate, json, real_log, run};
-use downbeat_example_loan::{Generator, Summary, Volume};
+use downbeat_example_loan::{Generator, OnBadInput, Source, Summary, Volume, read};
 
 /// The names that scripts rely on, in their order.
 const NAMES: [&str; 11] = [
@@ -42,6 +44,18 @@ fn the_summary_is_that_of_the_input_and_a_second_run_adds_nothing() {
 }
 
 #[test]
+fn the_sample_that_the_readme_names_is_an_input() {
+    let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/loan/loans.csv");
+    let loaded = read(&Source::from(&sample), OnBadInput::Stop).unwrap();
+    let ran = run(tempfile::tempdir().unwrap().path(), "log", sample.to_str().unwrap(), &[]);
+    assert_agrees(&ran, &Summary::of(&loaded.inputs));
+    assert_eq!(
+        ran["applications"],
+        serde_json::json!({ "approved": 1, "declined": 1, "cancelled": 0, "open": 1 })
+    );
+}
+
+#[test]
 fn backends_shards_and_threads_give_the_same_summary() {
     let dir = tempfile::tempdir().unwrap();
     let summary = Summary::of(&generate(dir.path(), 5_000));
@@ -54,7 +68,10 @@ fn backends_shards_and_threads_give_the_same_summary() {
 
 #[test]
 fn the_real_log_gives_its_known_figures() {
-    let Some(path) = real_log() else { return };
+    let Some(path) = real_log() else {
+        eprintln!("skipped: the real log is not here");
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let input = path.to_str().unwrap();
     let first = run(dir.path(), "log", input, &[]);

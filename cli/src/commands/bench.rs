@@ -216,6 +216,10 @@ impl Output {
         if path.is_dir() {
             return Err(refused(&"is a directory"));
         }
+        // An earlier run is replaced; a device, a pipe or a link is none.
+        if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+            return Err(refused(&"is not a regular file"));
+        }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let readable = Permissions::from_mode(0o666);
         let made = tempfile::Builder::new().permissions(readable).tempfile_in(folder);

@@ -4,6 +4,7 @@
 //!  generate ──► run ──► close ──► open again ──► verify ──► replay on 1 shard, on 8 ──► page
 //! ```
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use downbeat::record::Checkpoint;
 use downbeat::{Engine, HopLatency, probe};
 use downbeat_audit::{ReplayOptions, Verified, VerifyOptions, replay, verify};
+use tempfile::TempDir;
 
 use crate::args::{DemoArgs, EngineArgs};
 use crate::failure::Failure;
@@ -39,9 +41,11 @@ struct Place {
     log: PathBuf,
     keep: bool,
     /// Removes itself.
-    temporary: Option<tempfile::TempDir>,
+    temporary: Option<TempDir>,
     /// The directory was there, and stays.
     was_there: bool,
+    /// What is in it was made here: between the look at the directory and the lock somebody else may have come.
+    opened: Cell<bool>,
 }
 
 /// What the first run left.
@@ -57,8 +61,7 @@ struct Ran {
 pub(crate) fn run(args: DemoArgs, flows: &[Known]) -> Result<(), Failure> {
     let demo = Demo::resolve(args, flows)?;
     let done = demo.all();
-    let removed = demo.place.leave();
-    done.and(removed)
+    demo.place.leave_after(done)
 }
 
 impl<'a> Demo<'a> {
@@ -129,7 +132,7 @@ impl<'a> Demo<'a> {
             check(&mut page, &what, took, outcome);
         }
         page.gap();
-        match self.place.keep {
+        match self.place.keep || !holds {
             true => page
                 .line(format_args!("The log is in {}; look at it with", log.display()))
                 .line(format_args!("  downbeat inspect {} --limit 3", log.display())),
@@ -143,6 +146,7 @@ impl<'a> Demo<'a> {
         let floor = floor(&self.place.log);
         let engine =
             Engine::open(options(&self.place.log, &self.engine, self.events), self.workload.live_flow(None))?;
+        self.place.opened.set(true);
         notices(&engine);
         let mut traffic = self.workload.generate(self.events);
         let pumped = pump(&engine, &mut *traffic, signals, &bar(self.progress, "submitting", self.events))?;
@@ -214,25 +218,43 @@ impl Place {
             let temporary =
                 made.map_err(|error| Failure::io(format_args!("no temporary directory: {error}")))?;
             if keep {
-                return Ok(Self { log: temporary.keep(), keep, temporary: None, was_there: false });
+                return Ok(Self::at(temporary.keep(), keep));
             }
             let log = temporary.path().to_path_buf();
-            return Ok(Self { log, keep, temporary: Some(temporary), was_there: false });
+            return Ok(Self { temporary: Some(temporary), ..Self::at(log, keep) });
         };
         if !is_free(&log).map_err(|error| Failure::io(format_args!("{}: {error}", log.display())))? {
             let message =
                 format_args!("{} is not empty; a demo needs a fresh directory", log.display()).to_string();
             return Err(Failure::usage(message));
         }
-        let was_there = log.exists();
-        Ok(Self { log, keep, temporary: None, was_there })
+        Ok(Self { was_there: log.exists(), ..Self::at(log, keep) })
     }
 
-    /// Removes what the demo made, unless it is to stay.
-    fn leave(self) -> Result<(), Failure> {
+    fn at(log: PathBuf, keep: bool) -> Self {
+        Self { log, keep, temporary: None, was_there: false, opened: Cell::new(false) }
+    }
+
+    /// What does not hold stays to be looked at; everything else is removed, unless it was to be kept.
+    fn leave_after(mut self, done: Result<(), Failure>) -> Result<(), Failure> {
+        match done {
+            Err(failure) if failure.is_broken_promise() => {
+                if let Some(temporary) = self.temporary.take() {
+                    let _ = temporary.keep();
+                }
+                Err(failure.and(format_args!("the log is in {}", self.log.display())))
+            }
+            done => {
+                let removed = self.remove();
+                done.and(removed)
+            }
+        }
+    }
+
+    fn remove(self) -> Result<(), Failure> {
         let removed = match self.temporary {
             Some(temporary) => temporary.close(),
-            None if self.keep || !self.log.exists() => Ok(()),
+            None if self.keep || !self.opened.get() => Ok(()),
             None if self.was_there => empty(&self.log),
             None => fs::remove_dir_all(&self.log),
         };
@@ -260,5 +282,41 @@ fn is_free(dir: &Path) -> std::io::Result<bool> {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_hold_stays_and_what_holds_is_removed() {
+        let place = Place::choose(None, false).unwrap();
+        let log = place.log.clone();
+        let told = place.leave_after(Err(Failure::does_not_hold("other digests"))).unwrap_err();
+        assert!(log.is_dir() && format!("{told:?}").contains(&format!("the log is in {}", log.display())));
+        fs::remove_dir(&log).unwrap();
+        for done in [Ok(()), Err(Failure::io("no space")), Err(Failure::signal(2, "stopped"))] {
+            let place = Place::choose(Some(log.clone()), false).unwrap();
+            fs::create_dir(&log).unwrap();
+            place.opened.set(true);
+            let holds = done.is_ok();
+            assert_eq!(place.leave_after(done).is_ok(), holds);
+            assert!(!log.exists());
+        }
+    }
+
+    #[test]
+    fn a_log_that_somebody_else_has_begun_in_its_place_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        for kept in ["their.seg", "more.seg"] {
+            let place = Place::choose(Some(log.clone()), false).unwrap();
+            fs::create_dir_all(&log).unwrap();
+            fs::write(log.join(kept), "").unwrap();
+            assert!(place.leave_after(Err(Failure::io("locked"))).is_err());
+            assert!(log.join(kept).exists());
+            fs::remove_file(log.join(kept)).unwrap();
+        }
     }
 }

@@ -202,6 +202,12 @@ fn a_bad_event_of_xes_is_named_with_its_case() {
             1,
         ),
         (
+            "<string key='concept:name' value='A_SUBMITTED'/>",
+            "<string key='concept:name' value=''/><string key='concept:name' value='A_SUBMITTED'/>",
+            "loans.xes:5: case 173688: field concept:name is there twice, expected once",
+            1,
+        ),
+        (
             "value='20000'",
             "value='20k'",
             "loans.xes:2: case 173688: field AMOUNT_REQ is \"20k\", expected a whole number of euro",
@@ -233,6 +239,8 @@ fn a_bad_event_of_xes_is_named_with_its_case() {
             read_from(file.as_bytes(), "loans.xes", None, OnBadInput::DeadLetter).unwrap();
         assert_eq!((inputs.len(), bad), (left, 1), "{to}");
         assert_eq!(dead_letters[0].to_string(), expected);
+        // A trace takes its events along, and says how many they are.
+        assert_eq!(dead_letters[0].raw.starts_with("2 events"), left == 0, "{}", dead_letters[0].raw);
         assert!(left == 0 || inputs[0].amount_eur == Some(20_000), "the first event left carries the amount");
     }
 }

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! A bad event is one bad input. A trace without a readable id or with an unreadable amount is one too, and its
-//! events go with it: without their case they mean nothing, without the amount they would be counted wrong.
+//! events go with it: without their case they mean nothing, without the amount they would be counted wrong. How many
+//! they are is told with it.
 
 use quick_xml::XmlVersion;
 use quick_xml::events::BytesStart;
@@ -145,6 +146,7 @@ impl Element {
 struct Attributes {
     line: u64,
     values: [String; 4],
+    seen: [bool; 4],
     twice: Option<&'static str>,
 }
 
@@ -155,12 +157,13 @@ impl Attributes {
     fn begin(&mut self, line: u64) {
         self.line = line;
         self.twice = None;
+        self.seen = [false; 4];
         self.values.iter_mut().for_each(String::clear);
     }
 
     fn set(&mut self, element: &Element) {
         let Some(index) = EVENT_KEYS.iter().position(|key| *key == element.key) else { return };
-        if !self.values[index].is_empty() {
+        if std::mem::replace(&mut self.seen[index], true) {
             self.twice.get_or_insert(EVENT_KEYS[index]);
         }
         self.values[index].clone_from(&element.value);
@@ -236,10 +239,11 @@ impl Trace {
         BadInput { place, reason, raw: raw(text.as_bytes()) }
     }
 
-    /// The trace for a message: what was read of its own attributes.
+    /// The trace for a message: how many events go with it, and what was read of its own attributes.
     fn raw(&self) -> String {
         let texts = [(NAMES.case, &self.case), (NAMES.amount, &self.amount)];
         let present = texts.into_iter().filter_map(|(key, text)| Some(format!("{key}={}", text.as_ref()?)));
-        present.collect::<Vec<_>>().join(" ")
+        let events = format!("{} events", self.events.len());
+        [events].into_iter().chain(present).collect::<Vec<_>>().join(" ")
     }
 }
