@@ -5,6 +5,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use common::{
     Account, Flagged, Moved, Recorder, Rig, RigCommands, RigHistory, digests, flow, kinds, moved, serial,
@@ -147,7 +148,9 @@ fn a_stage_that_is_another_one_after_a_rebuild_diverges_at_once() {
     feeds.publish(&rig.append(&events));
     rig.settle(&actors, &mut feeds);
     actors.crash("drifts");
+    let deadline = Instant::now() + Duration::from_secs(60);
     while actors.fault().is_none() {
+        assert!(Instant::now() < deadline, "nobody noticed");
         feeds.service();
         std::thread::yield_now();
     }

@@ -32,7 +32,7 @@ fn no_seed_breaks_a_promise_and_every_fault_was_there() {
     );
     assert!(events > 20 * SEEDS && cuts > SEEDS / 20 && refused > SEEDS / 20, "{events} {cuts} {refused}");
     // Worlds in which nothing on the disk tells of what was lost are not checked any further: they are to be few.
-    assert!(untold < SEEDS / 50, "{untold} of {SEEDS} ended early");
+    assert!(untold < SEEDS / 100, "{untold} of {SEEDS} ended early");
 }
 
 #[test]
