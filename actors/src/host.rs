@@ -47,8 +47,8 @@ impl<P: Pump> Actor for Pumping<P> {
         pump.node().pulse.turn();
         if progress == Progress::More {
             pump.node().bell.ring();
-            // One that has a message is given the next 127 turns as well before the runtime looks at others. Where turns
-            // are short that is as it should be: a look costs as much as some dozen events.
+            // The runtime would give one that always has a message many turns before it looks at others. Where turns are
+            // short that is as it should be: a look is a system call.
             if pump.lingered() {
                 tokio::task::yield_now().await;
             }

@@ -312,7 +312,7 @@ pub(crate) struct Turn {
 /// Events that a turn takes before it reads the clock, unless the one before was full, and most of them between two looks.
 const LOOK_FIRST: usize = 4;
 const LOOK_EVERY: usize = 64;
-/// A turn after which others are to have the thread: with this, to let them costs less than a hundredth of it.
+/// A turn after which others are to have the thread: long beside the system call that it is to look at them.
 const LINGERED: Duration = Duration::from_micros(100);
 
 impl Turn {

@@ -241,6 +241,7 @@ pub fn fingerprint(fields: &Fields, payload: &[u8]) -> u64 {
     (xxh3_64_with_seed(payload, seed) & !OF_A_STAGE) | u64::from(fields.derived)
 }
 
+/// The bit of a fingerprint that tells what a stage emitted from what came from outside.
 const OF_A_STAGE: u64 = 1;
 
 #[inline]
