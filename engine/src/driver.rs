@@ -21,6 +21,7 @@ use downbeat_wal::{Log, NotReady};
 
 use crate::metrics::Metrics;
 use crate::shared::Shared;
+use crate::window_step::WindowStep;
 
 /// How long the thread sleeps at most: a bound on how late anything is noticed that nobody rings for, such as
 /// space on a full disk.
@@ -46,7 +47,7 @@ pub(crate) struct Driver {
     /// Writes in flight at most.
     pub(crate) depth: usize,
     /// Events by which the slowest cursor moves before a full window is looked at again.
-    pub(crate) window_step: u64,
+    pub(crate) window_step: WindowStep,
     /// The slowest cursor when the order was last filled.
     pub(crate) filled_at: Seq,
     /// Batches that were appended and are not durable yet, while someone subscribes.
@@ -147,6 +148,9 @@ impl Driver {
         let placed = self.sequencer.fill(self.filled_at);
         if matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches) {
             self.window_waits += 1;
+            self.window_step.full(self.filled_at, Instant::now());
+        } else {
+            self.window_step.not_full();
         }
         Ok(placed > 0)
     }
@@ -296,8 +300,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Up to where the slowest cursor has to move before there is something to do: to give places to a handful of
-    /// events for every turn of a worker would cost more than the events.
+    /// Up to where the slowest cursor has to move before there is something to do.
     fn goal(&self) -> Option<Seq> {
         if self.shared.is_closing() {
             return Some(Seq::ZERO);
@@ -305,7 +308,7 @@ impl Driver {
         // What was published is what cursors can reach.
         let published = self.feeds.published();
         let waits = matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches);
-        let enough = Seq(self.filled_at.0 + self.window_step);
+        let enough = Seq(self.filled_at.0 + self.window_step.events());
         (waits && self.filled_at < published).then(|| enough.min(published))
     }
 

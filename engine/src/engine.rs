@@ -26,6 +26,7 @@ use crate::recover::{Bound, Recovery};
 use crate::shared::{Cause, Shared};
 use crate::submit::Submission;
 use crate::subscribe::Subscription;
+use crate::window_step::WindowStep;
 
 /// An open engine. Share it by reference or in an `Arc`; every method takes `&self`.
 ///
@@ -359,7 +360,7 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         idle_since: None,
         looked_at: None,
         depth: log_options.depth,
-        window_step: (options.order.window_events / 8).max(1),
+        window_step: WindowStep::of(options.order.window_events),
         filled_at: last_seq,
         unpublished: VecDeque::new(),
         unlogged: VecDeque::new(),

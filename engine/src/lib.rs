@@ -43,6 +43,7 @@ mod shared;
 mod submit;
 mod subscribe;
 mod tail;
+mod window_step;
 
 pub use downbeat_actors::{Health, HopLatency, STALLED_AFTER, Wait, WorkerStatus};
 pub use downbeat_flow::{
