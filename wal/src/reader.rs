@@ -298,15 +298,9 @@ impl Reader {
                         if open.is_cut(batch_no) {
                             continue;
                         }
-                        return Err(ReadError::Scan(ScanError::Damaged {
-                            path: open.path.to_path_buf(),
-                            offset: open.scan.offset,
-                            batch: batch_no,
-                            first_seq: self.chain.next_seq,
-                            resumes: None,
-                            durable: self.durable.max(batch_no),
-                            reason: Damage::Misdirected { found: batch_no, epoch },
-                        }));
+                        let (path, offset) = (open.path.to_path_buf(), open.scan.offset);
+                        let reason = Damage::Misdirected { found: batch_no, epoch };
+                        return Err(self.missing(path, offset, reason));
                     }
                     let batch = self.copies.copy(&whole);
                     if !self.is_trusted(self.chain.next_batch)? {
@@ -350,49 +344,43 @@ impl Reader {
     /// Something in the segment in which the reader stands was durable and is not there. Where that segment ends in zeros,
     /// as a full one does, it may be the next one that is damaged.
     fn damaged(&self, damage: Damage) -> Result<ReadError, ReadError> {
+        if damage == Damage::Zeros {
+            let name = names::segment(SegmentId(self.segment.0 + 1));
+            if let reason @ Damage::Header(_) = self.beginning(&name)? {
+                return Ok(self.missing(self.storage.path(&name), 0, reason));
+            }
+        }
         let open = self.scan.as_ref().expect("a segment is open");
-        let name = names::segment(SegmentId(self.segment.0 + 1));
-        let torn = match self.storage.open(&name, Access::Read) {
-            Ok(file) if damage == Damage::Zeros => match read_header(&*self.storage, &name, &file)? {
-                HeaderBlock::Invalid(error) => Some(Damage::Header(error)),
-                HeaderBlock::Empty | HeaderBlock::Valid(..) => None,
-            },
-            _ => None,
-        };
-        let (path, offset, reason) = match torn {
-            Some(header) => (self.storage.path(&name), 0, header),
-            None => (open.path.to_path_buf(), open.scan.offset, damage),
-        };
-        Ok(ReadError::Scan(ScanError::Damaged {
-            path,
-            offset,
-            batch: self.chain.next_batch,
-            first_seq: self.chain.next_seq,
-            resumes: None,
-            durable: self.durable,
-            reason,
-        }))
+        Ok(self.missing(open.path.to_path_buf(), open.scan.offset, damage))
     }
 
     /// The segment with which reading should begin is not one any more, although something in it was durable.
     fn no_beginning(&self) -> Result<ReadError, ReadError> {
         let name = names::segment(self.segment);
-        let reason = match self.storage.open(&name, Access::Read) {
-            Ok(file) => match read_header(&*self.storage, &name, &file)? {
-                HeaderBlock::Invalid(error) => Damage::Header(error),
-                HeaderBlock::Empty | HeaderBlock::Valid(..) => Damage::Zeros,
-            },
-            Err(_) => Damage::NoSegment,
-        };
-        Ok(ReadError::Scan(ScanError::Damaged {
-            path: self.storage.path(&name),
-            offset: 0,
+        let reason = self.beginning(&name)?;
+        Ok(self.missing(self.storage.path(&name), 0, reason))
+    }
+
+    /// What is wrong where a segment should begin.
+    fn beginning(&self, name: &str) -> Result<Damage, ReadError> {
+        let Ok(file) = self.storage.open(name, Access::Read) else { return Ok(Damage::NoSegment) };
+        Ok(match read_header(&*self.storage, name, &file)? {
+            HeaderBlock::Invalid(error) => Damage::Header(error),
+            HeaderBlock::Empty | HeaderBlock::Valid(..) => Damage::Zeros,
+        })
+    }
+
+    /// The next batch was durable, and this is what is there instead.
+    fn missing(&self, path: PathBuf, offset: u64, reason: Damage) -> ReadError {
+        ReadError::Scan(ScanError::Damaged {
+            path,
+            offset,
             batch: self.chain.next_batch,
             first_seq: self.chain.next_seq,
             resumes: None,
-            durable: self.durable,
+            durable: self.durable.max(self.chain.next_batch),
             reason,
-        }))
+        })
     }
 
     fn pass(&mut self, batch: Arc<Batch>, root: Root) -> Located {
