@@ -115,6 +115,8 @@ fn a_thread_begins_with_the_second_piece_and_ends_with_the_window() {
         assert_eq!(Arc::strong_count(&file), 2, "the window has it, and the test");
         window.at(PIECE as u64, BLOCK).unwrap();
         assert!(!window.is_ahead(), "what is looked at again is the end of something");
+        window.at(3 * PIECE as u64, BLOCK).unwrap();
+        assert!(!window.is_ahead(), "and so is the first piece behind it");
         drop(window);
         assert_eq!(Arc::strong_count(&file), 1);
     }
@@ -128,6 +130,25 @@ fn no_more_is_read_ahead_than_there_are_buffers() {
         window.at(piece * PIECE as u64, BLOCK).unwrap();
         let reads = file.reads.load(Ordering::Relaxed);
         assert!(reads <= piece as usize + 1 + AHEAD, "{reads} reads at piece {piece}");
+    }
+}
+
+#[test]
+fn where_there_may_be_nothing_a_little_is_read_and_once() {
+    for (pace, again) in PACES.into_iter().flat_map(|pace| [false, true].map(|again| (pace, again))) {
+        if pace != Pace::SPARSE && !again {
+            continue;
+        }
+        let file = file(100_000);
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+        if again {
+            window.forget();
+        }
+        for offset in (0..LOOK).step_by(BLOCK) {
+            window.at(offset as u64, BLOCK).unwrap();
+        }
+        assert_eq!(file.reads.load(Ordering::Relaxed), 1, "{pace:?}");
+        assert!(window.buf.len() < 2 * HEAD, "{} bytes for a look", window.buf.len());
     }
 }
 
