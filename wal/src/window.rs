@@ -143,7 +143,7 @@ impl Window {
 
     /// Goes on to the next piece, if that is what is asked for and it is there.
     fn advance(&mut self, offset: u64, want: usize) -> bool {
-        let in_sequence = self.len > 0 && offset >= self.start && offset <= self.end();
+        let in_sequence = offset >= self.start && offset <= self.end();
         let tail = self.end().saturating_sub(offset) as usize;
         if self.ahead.is_none() && in_sequence && self.len >= PIECE {
             self.begin();

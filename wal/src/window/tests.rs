@@ -84,6 +84,26 @@ fn whatever_the_pace_every_byte_comes_once_and_in_its_place() {
 }
 
 #[test]
+fn who_jumps_gets_what_is_there_and_not_what_was_read_ahead() {
+    for pace in PACES {
+        let file = file(4_096);
+        let mut window = Window::new(Arc::clone(&file) as Arc<dyn File>, pace);
+        let piece = PIECE / BLOCK;
+        // On, far on, back a little, back far, on again, and each time from within what is read ahead.
+        for block in
+            [0, piece, 5 * piece, 6 * piece, 6 * piece - 1, 7 * piece - 1, piece / 2, piece, 3 * piece]
+        {
+            let offset = (block * BLOCK) as u64;
+            for want in [BLOCK, 3 * BLOCK] {
+                let bytes = window.at(offset, want).unwrap();
+                assert_eq!(bytes.len(), want);
+                check(bytes, offset);
+            }
+        }
+    }
+}
+
+#[test]
 fn an_error_ahead_is_said_where_it_is_and_not_before() {
     let step = 16 * BLOCK;
     let within = |steps: usize| (8 * PIECE + steps * step) as u64;
