@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::temp;
 use downbeat_record::{AlignedBuf, BLOCK};
@@ -45,7 +45,9 @@ fn settle(queue: &mut dyn Queue, count: usize) -> BTreeMap<u64, io::Result<usize
 fn what_is_written_is_read_back_and_the_end_of_a_file_is_no_error() {
     on_every_storage(|storage| {
         let file = storage.open("a", Access::Create).unwrap();
+        assert!(file.is_empty().unwrap());
         file.allocate(4 * BLOCK as u64).unwrap();
+        assert!(!file.is_empty().unwrap());
         assert_eq!(file.len().unwrap(), 4 * BLOCK as u64);
         assert_eq!(file.write_at(&block(7, 2), BLOCK as u64, true).unwrap(), 2 * BLOCK);
         file.sync_data().unwrap();
@@ -199,11 +201,27 @@ fn the_bell_ends_a_wait_from_another_thread_and_is_not_lost_when_rung_before() {
 }
 
 #[test]
-fn a_wait_ends_at_its_timeout() {
+fn a_wait_ends_at_its_timeout_and_not_before() {
+    const TIMEOUT: Duration = Duration::from_millis(20);
     on_every_storage(|storage| {
         let (mut queue, _) = storage.queue(8).unwrap();
-        queue.wait(Some(Duration::from_millis(1))).unwrap();
+        // A signal may end one.
+        let waited = (0..3).map(|_| {
+            let begun = Instant::now();
+            queue.wait(Some(TIMEOUT)).unwrap();
+            begun.elapsed()
+        });
+        assert!(waited.max() >= Some(TIMEOUT));
     });
+}
+
+#[test]
+fn a_queue_says_what_it_writes_with() {
+    let dir = temp();
+    let named = |storage: &dyn Storage| storage.queue(8).unwrap().0.backend().to_string();
+    assert_eq!(named(&Disk::open(dir.path(), false, DiskQueue::Uring).unwrap()), "io_uring");
+    assert_eq!(named(&Disk::open(dir.path(), false, DiskQueue::Blocking).unwrap()), "pwritev2");
+    assert_eq!(named(&Memory::new()), "memory");
 }
 
 #[test]

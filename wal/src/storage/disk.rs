@@ -179,17 +179,10 @@ impl Storage for Disk {
     }
 
     fn queue(&self, depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
-        if self.queue == DiskQueue::Blocking {
-            return Ok((Box::new(Blocking::new()?), None));
-        }
-        match ring(depth) {
-            Ok(queue) => Ok((queue, None)),
-            Err(error) if self.queue == DiskQueue::Auto => {
-                let notice =
-                    format!("io_uring is not available here ({error}); writing with pwritev2 instead");
-                Ok((Box::new(Blocking::new()?), Some(notice)))
-            }
-            Err(error) => Err(error),
+        match self.queue {
+            DiskQueue::Blocking => Ok((Box::new(Blocking::new()?), None)),
+            DiskQueue::Uring => Ok((ring(depth)?, None)),
+            DiskQueue::Auto => or_blocking(ring(depth)),
         }
     }
 
@@ -200,6 +193,17 @@ impl Storage for Disk {
 
 fn ring(depth: usize) -> io::Result<Box<dyn Queue>> {
     Ok(Box::new(crate::storage::uring::Uring::new(depth)?))
+}
+
+/// `pwritev2`, with a notice that says why, where there is no ring.
+fn or_blocking(ring: io::Result<Box<dyn Queue>>) -> io::Result<(Box<dyn Queue>, Option<String>)> {
+    match ring {
+        Ok(queue) => Ok((queue, None)),
+        Err(error) => {
+            let notice = format!("io_uring is not available here ({error}); writing with pwritev2 instead");
+            Ok((Box::new(Blocking::new()?), Some(notice)))
+        }
+    }
 }
 
 struct DiskFile(OwnedFd);
@@ -290,7 +294,11 @@ impl Drop for Flock {
 mod tests {
     use std::cell::RefCell;
 
+    use rustix::fs::fcntl_getfl;
+    use rustix::io::{FdFlags, fcntl_getfd, preadv2};
+
     use super::*;
+    use crate::storage::Backend;
 
     #[test]
     fn a_lock_ends_when_it_is_dropped_whoever_has_a_copy_of_its_descriptor() {
@@ -308,6 +316,76 @@ mod tests {
         assert!(Flock::take(&dir, "LOCK").is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
         drop((copy, held));
         Flock::take(&dir, "LOCK").unwrap();
+    }
+
+    #[test]
+    fn files_bypass_the_cache_where_the_file_system_lets_them_and_are_not_handed_to_programs() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("a"), "").unwrap();
+        let disk = Disk::open(temp.path(), false, DiskQueue::Auto).unwrap();
+        let works = openat(&disk.dir, "a", OFlags::RDWR | OFlags::DIRECT, Mode::empty()).is_ok();
+        assert_eq!(disk.direct(), works);
+        for direct in [works, false] {
+            let disk = Disk { dir: disk.dir.try_clone().unwrap(), path: PathBuf::new(), direct, ..disk };
+            for access in [Access::Read, Access::Write] {
+                let fd = openat(&disk.dir, "a", disk.flags(access), OWNER_ONLY).unwrap();
+                assert_eq!(fcntl_getfl(&fd).unwrap().contains(OFlags::DIRECT), direct);
+                assert!(fcntl_getfd(&fd).unwrap().contains(FdFlags::CLOEXEC));
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_ring_it_writes_all_the_same_and_says_why() {
+        let (queue, notice) = or_blocking(Err(Errno::PERM.into())).unwrap();
+        assert_eq!(queue.backend(), Backend::Blocking);
+        let notice = notice.unwrap();
+        assert!(notice.contains("io_uring") && notice.contains("not permitted"), "{notice}");
+        let (_, notice) = or_blocking(Ok(Box::new(Blocking::new().unwrap()))).unwrap();
+        assert_eq!(notice, None);
+    }
+
+    #[test]
+    fn what_a_page_cache_holds_is_forgotten_before_it_is_read() {
+        let temp = tempfile::tempdir().unwrap();
+        let cached = |name: &str| {
+            let file = fs::File::open(temp.path().join(name)).unwrap();
+            let mut bytes = [0; BLOCK];
+            preadv2(&file, &mut [io::IoSliceMut::new(&mut bytes)], 0, ReadWriteFlags::NOWAIT).is_ok()
+        };
+        for name in ["a", "b"] {
+            let path = temp.path().join(name);
+            fs::write(&path, [1; BLOCK]).unwrap();
+            fs::File::open(&path).unwrap().sync_all().unwrap();
+        }
+        let b = fs::File::open(temp.path().join("b")).unwrap();
+        let _ = fadvise(&b, 0, None, Advice::DontNeed);
+        if !cached("a") || cached("b") {
+            // A file system that is memory has nothing to forget.
+            return;
+        }
+        let disk = Disk::open(temp.path(), false, DiskQueue::Blocking).unwrap();
+        let file = Disk { direct: false, ..disk }.open("a", Access::Read).unwrap();
+        assert!(!cached("a"));
+        let mut bytes = [0; BLOCK];
+        assert_eq!((file.read_at(&mut bytes, 0).unwrap(), bytes), (BLOCK, [1; BLOCK]));
+    }
+
+    #[test]
+    fn who_holds_a_lock_is_not_read_from_elsewhere() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("elsewhere"), "12\n").unwrap();
+        std::os::unix::fs::symlink("elsewhere", temp.path().join("LOCK")).unwrap();
+        let disk = Disk::open(temp.path(), false, DiskQueue::Auto).unwrap();
+        assert_eq!(disk.holder("elsewhere"), Some(12));
+        assert_eq!(disk.holder("LOCK"), None);
+    }
+
+    #[test]
+    fn random_numbers_are_not_the_same() {
+        let temp = tempfile::tempdir().unwrap();
+        let disk = Disk::open(temp.path(), false, DiskQueue::Auto).unwrap();
+        assert_ne!(disk.random().unwrap(), disk.random().unwrap());
     }
 
     /// What an opening makes durable, from the directory on.
@@ -343,6 +421,9 @@ mod tests {
         assert!(refused(temp.path(), Errno::ACCESS), "it holds the new name");
         fs::remove_dir(&log).unwrap();
         assert!(!refused(Path::new("/"), Errno::ACCESS));
+        let deep = temp.path().join("a/log");
+        let sync = |dir: &Path| if dir == temp.path() { Err(Errno::ACCESS.into()) } else { Ok(()) };
+        assert!(make_durably(&deep, sync).is_err(), "it holds the new name of the one that holds the log");
         for dir in [temp.path(), Path::new("/")] {
             assert!(refused(dir, Errno::IO) && !refused(dir, Errno::ACCESS));
         }
