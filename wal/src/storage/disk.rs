@@ -294,6 +294,7 @@ impl Drop for Flock {
 mod tests {
     use std::cell::RefCell;
 
+    use downbeat_record::AlignedBuf;
     use rustix::fs::fcntl_getfl;
     use rustix::io::{FdFlags, fcntl_getfd, preadv2};
 
@@ -372,13 +373,28 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_a_lock_is_not_read_from_elsewhere() {
+    fn a_lock_is_not_elsewhere_and_not_handed_to_programs() {
         let temp = tempfile::tempdir().unwrap();
         fs::write(temp.path().join("elsewhere"), "12\n").unwrap();
         std::os::unix::fs::symlink("elsewhere", temp.path().join("LOCK")).unwrap();
         let disk = Disk::open(temp.path(), false, DiskQueue::Auto).unwrap();
         assert_eq!(disk.holder("elsewhere"), Some(12));
         assert_eq!(disk.holder("LOCK"), None);
+        assert!(disk.lock("LOCK").is_err());
+        let lock = Flock::take(&disk.dir, "elsewhere").unwrap();
+        assert!(fcntl_getfd(&lock.fd).unwrap().contains(FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn a_file_that_ends_within_a_block_is_read_to_its_end() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::write(temp.path().join("a"), [7; BLOCK + 100]).unwrap();
+        let disk = Disk::open(temp.path(), false, DiskQueue::Auto).unwrap();
+        let file = disk.open("a", Access::Read).unwrap();
+        let mut bytes = AlignedBuf::zeroed(4 * BLOCK);
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), BLOCK + 100);
+        assert!(bytes[..BLOCK + 100].iter().all(|byte| *byte == 7));
+        assert_eq!(file.read_at(&mut bytes, BLOCK as u64).unwrap(), 100);
     }
 
     #[test]
