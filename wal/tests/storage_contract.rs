@@ -120,6 +120,26 @@ fn a_queue_ends_every_operation_once() {
 }
 
 #[test]
+fn what_the_system_refuses_is_an_error_of_that_operation_and_of_no_other() {
+    for queue in [DiskQueue::Uring, DiskQueue::Blocking] {
+        let dir = temp();
+        let disk = Disk::open(dir.path(), false, queue).unwrap();
+        let file = disk.open("a", Access::Create).unwrap();
+        file.allocate(BLOCK as u64).unwrap();
+        let read_only = disk.open("a", Access::Read).unwrap();
+        let (mut queue, _) = disk.queue(8).unwrap();
+        for (ticket, file) in [(1, read_only), (2, file)] {
+            let source = Source::Block(Arc::new(block(1, 1)));
+            queue.write(Write { ticket, file, source, skip: 0, offset: 0, dsync: true });
+        }
+        let mut ended = settle(&mut *queue, 2);
+        const EBADF: i32 = 9;
+        assert_eq!(ended.remove(&1).unwrap().unwrap_err().raw_os_error(), Some(EBADF));
+        assert_eq!(ended.remove(&2).unwrap().unwrap(), BLOCK);
+    }
+}
+
+#[test]
 fn a_write_that_skips_leaves_what_is_before_it() {
     on_every_storage(|storage| {
         let file = storage.open("a", Access::Create).unwrap();
