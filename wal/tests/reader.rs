@@ -116,6 +116,28 @@ fn damage_is_named_by_a_reader_as_by_recovery() {
     }
 }
 
+/// Found by reading: it was said that less was durable than what is missing.
+#[test]
+fn what_a_reader_was_told_is_durable_stands_in_the_word_of_what_is_missing() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    let (mut log, _, _) = open(&options).unwrap();
+    for _ in 0..5 {
+        append(&mut log, 2, 100);
+        log.drain().unwrap();
+    }
+    // No later batch says that the last one was durable.
+    memory.tamper("00000000000000000001.seg", |bytes| bytes[5 * BLOCK + 200] ^= 1);
+    let mut reader =
+        reader(&options, ReadOptions { trust: Trust::UpTo(BatchNo(5)), ..Default::default() }).unwrap();
+    match reader.batches().last() {
+        Some(Err(ReadError::Scan(ScanError::Damaged { batch, durable, .. }))) => {
+            assert_eq!((batch, durable), (BatchNo(5), BatchNo(5)));
+        }
+        _ => panic!("the last batch is damaged"),
+    }
+}
+
 /// Found by reading: of the first segment it was said that it had been retired, of another one that the one before was
 /// damaged.
 #[test]
