@@ -19,6 +19,16 @@ fn reader(options: &Options, how: ReadOptions) -> Result<Reader, ReadError> {
     }
 }
 
+/// A log of so many batches, each of so many events of this length, and durable before the next one came.
+fn written(options: &Options, batches: usize, events: u64, len: usize) -> Log {
+    let (mut log, _, _) = open(options).unwrap();
+    for _ in 0..batches {
+        append(&mut log, events, len);
+        log.drain().unwrap();
+    }
+    log
+}
+
 fn seqs(reader: &mut Reader) -> Vec<u64> {
     let located: Result<Vec<_>, _> = reader.batches().collect();
     let located = located.unwrap();
@@ -77,14 +87,20 @@ fn reading_starts_at_any_seq() {
 }
 
 #[test]
+fn who_begins_later_does_not_look_at_the_segments_before() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    written(&options, 40, 3, 5_000).close(Timestamp(1_000)).unwrap();
+    memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes[BLOCK + 200] ^= 1);
+    let later = ReadOptions { from: Seq(100), ..Default::default() };
+    assert_eq!(seqs(&mut reader(&options, later).unwrap()), (100..=120).collect::<Vec<_>>());
+}
+
+#[test]
 fn the_word_of_the_writer_is_a_watermark() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let (mut log, _, _) = open(&options).unwrap();
-    for _ in 0..5 {
-        append(&mut log, 2, 100);
-        log.drain().unwrap();
-    }
+    let log = written(&options, 5, 2, 100);
     let mut reader =
         reader(&options, ReadOptions { trust: Trust::UpTo(BatchNo(2)), ..Default::default() }).unwrap();
     assert_eq!(seqs(&mut reader), [1, 2, 3, 4]);
@@ -96,12 +112,7 @@ fn the_word_of_the_writer_is_a_watermark() {
 fn damage_is_named_by_a_reader_as_by_recovery() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let (mut log, _, _) = open(&options).unwrap();
-    for _ in 0..5 {
-        append(&mut log, 2, 100);
-        log.drain().unwrap();
-    }
-    log.close(Timestamp(1_000)).unwrap();
+    written(&options, 5, 2, 100).close(Timestamp(1_000)).unwrap();
     memory.tamper("00000000000000000001.seg", |bytes| bytes[3 * BLOCK + 200] ^= 1);
     for verify_chain in [true, false] {
         let mut reader = reader(&options, ReadOptions { verify_chain, ..Default::default() }).unwrap();
@@ -121,11 +132,7 @@ fn damage_is_named_by_a_reader_as_by_recovery() {
 fn what_a_reader_was_told_is_durable_stands_in_the_word_of_what_is_missing() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let (mut log, _, _) = open(&options).unwrap();
-    for _ in 0..5 {
-        append(&mut log, 2, 100);
-        log.drain().unwrap();
-    }
+    let _open = written(&options, 5, 2, 100);
     // No later batch says that the last one was durable.
     memory.tamper("00000000000000000001.seg", |bytes| bytes[5 * BLOCK + 200] ^= 1);
     let mut reader =
@@ -145,12 +152,7 @@ fn the_damaged_header_of_a_segment_is_named_by_a_reader() {
     for (segment, batches) in [(1, 0), (2, 15)] {
         let memory = Memory::new();
         let options = memory_options(&memory);
-        let (mut log, _, _) = open(&options).unwrap();
-        for _ in 0..40 {
-            append(&mut log, 3, 5_000);
-            log.drain().unwrap();
-        }
-        drop(log);
+        drop(written(&options, 40, 3, 5_000));
         let name = format!("{segment:020}.seg");
         memory.tamper(&name, |bytes| bytes[70] ^= 1);
         let mut reader = reader(&options, ReadOptions::default()).unwrap();
@@ -162,6 +164,66 @@ fn the_damaged_header_of_a_segment_is_named_by_a_reader() {
         };
         assert!(path.ends_with(&name) && matches!(reason, Damage::Header(_)), "{path:?}: {reason}");
     }
+}
+
+#[test]
+fn a_segment_with_another_past_is_no_damage_but_an_alteration() {
+    let (third, before) = (names::segment(SegmentId(3)), Memory::new());
+    drop(written(&memory_options(&before), 10, 3, 5_000));
+    let [memory, other] = [5_000, 4_900].map(|len| {
+        let memory = before.copy();
+        drop(written(&memory_options(&memory), 20, 3, len));
+        memory
+    });
+    let strange = other.bytes(&third).unwrap();
+    memory.tamper(&third, |bytes| bytes.copy_from_slice(&strange));
+    let mut reader = reader(&memory_options(&memory), ReadOptions::default()).unwrap();
+    match reader.batches().last() {
+        Some(Err(ReadError::Scan(ScanError::ChainBroken { path, offset: 0, batch }))) => {
+            assert!(path.ends_with(&third) && batch == reader.next_no(), "{path:?}, batch {batch}");
+        }
+        _ => panic!("the third segment continues another log"),
+    }
+}
+
+/// The next segment begins behind what is missing, and the epoch in it says that a writer found all of that.
+#[test]
+fn what_a_later_writer_found_was_durable() {
+    let memory = Memory::new();
+    let options = memory_options(&memory);
+    for _ in 0..2 {
+        drop(written(&options, 7, 3, 5_000));
+    }
+    memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes[BLOCK..].fill(0));
+    names::MANIFEST.iter().for_each(|slot| memory.remove(slot).unwrap());
+    let everything = ReadOptions { trust: Trust::Everything, ..Default::default() };
+    match reader(&options, everything).unwrap().next_batch() {
+        Err(ReadError::Scan(ScanError::Damaged { path, batch, durable, reason, .. })) => {
+            assert!(path.ends_with(names::segment(SegmentId(1))), "{path:?}");
+            assert_eq!((batch, durable, reason), (BatchNo(1), BatchNo(7), Damage::Zeros));
+        }
+        _ => panic!("the first segment is empty"),
+    }
+}
+
+/// A crash may leave a segment that was begun, behind those that replaced it.
+#[test]
+fn a_segment_of_an_earlier_epoch_is_not_the_next_one() {
+    let third = names::segment(SegmentId(3));
+    let before = Memory::new();
+    drop(written(&memory_options(&before), 10, 3, 5_000));
+    let after = before.copy();
+    drop(written(&memory_options(&before), 20, 3, 5_000));
+    let mut left = before.bytes(&third).unwrap();
+    left[BLOCK..].fill(0);
+    drop(open(&memory_options(&after)).unwrap());
+    // More batches than there were before the third segment of the earlier epoch.
+    drop(written(&memory_options(&after), 30, 1, 100));
+    after.tamper(&third, |bytes| bytes.copy_from_slice(&left));
+    let everything = ReadOptions { trust: Trust::Everything, ..Default::default() };
+    let mut reader = reader(&memory_options(&after), everything).unwrap();
+    assert_eq!(seqs(&mut reader), (1..=60).collect::<Vec<_>>());
+    assert_eq!(reader.next_no(), BatchNo(41));
 }
 
 #[test]
@@ -182,8 +244,6 @@ fn a_segment_that_vanishes_under_a_reader_is_gone_and_says_so() {
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it went on"),
     }
-    let from_the_start = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
-    drop(from_the_start);
 }
 
 /// Nothing here retires segments; a manifest that says so is what somebody who does would write.
@@ -191,12 +251,7 @@ fn a_segment_that_vanishes_under_a_reader_is_gone_and_says_so() {
 fn a_log_that_was_shortened_is_read_from_its_oldest_segment() {
     let memory = Memory::new();
     let options = memory_options(&memory);
-    let (mut log, _, _) = open(&options).unwrap();
-    for _ in 0..40 {
-        append(&mut log, 3, 5_000);
-        log.drain().unwrap();
-    }
-    log.close(Timestamp(1_000)).unwrap();
+    written(&options, 40, 3, 5_000).close(Timestamp(1_000)).unwrap();
     shorten(&memory, 2);
     memory.remove(&names::segment(SegmentId(1))).unwrap();
 
@@ -261,6 +316,11 @@ fn where_there_is_no_log_there_is_nothing_to_read() {
     let dir = common::temp();
     assert!(matches!(Reader::open(dir.path()), Err(ReadError::NotFound { .. })));
     assert!(matches!(Reader::open(dir.path().join("none")), Err(ReadError::NotFound { .. })));
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let Err(refused) = Reader::open(&file) else { panic!("a file is no directory") };
+    let wanted = "file: cannot open the directory: Not a directory (os error 20)";
+    assert!(refused.to_string().ends_with(wanted), "{refused}");
 }
 
 /// What was in flight at a kill lands late, behind the place where the next writer went on; and the header that says so is lost.
@@ -432,11 +492,7 @@ fn a_reader_that_has_looked_into_a_segment_that_is_made_anew_sees_what_is_writte
     let mut reader = Reader::on(Arc::new(memory.clone()), ReadOptions::default()).unwrap();
     let mut seen = seqs(&mut reader);
     assert!(reader.next_seq() < last, "nothing says yet that the last one in the first segment was durable");
-    let (mut log, _, _) = open(&options).unwrap();
-    for _ in 0..2 {
-        append(&mut log, 1, 100);
-        log.drain().unwrap();
-    }
+    let _open = written(&options, 2, 1, 100);
     seen.extend(seqs(&mut reader));
     assert_eq!(seen, (1..=last.0).collect::<Vec<_>>());
 }
