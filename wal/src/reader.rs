@@ -465,11 +465,7 @@ impl Reader {
 
     /// A segment that begins elsewhere: later than here is a gap, which the caller judges; the same place with
     /// another past is an altered log.
-    fn explain_break(&mut self, header: &SegmentHeader, name: &str) -> Result<bool, ReadError> {
-        let later = header.epoch > self.chain.epoch;
-        if later && header.first_batch_no > self.chain.next_batch {
-            self.durable = self.durable.max(BatchNo(header.first_batch_no.0 - 1));
-        }
+    fn explain_break(&self, header: &SegmentHeader, name: &str) -> Result<bool, ReadError> {
         if header.epoch < self.chain.epoch || header.first_batch_no > self.chain.next_batch {
             return Ok(false);
         }

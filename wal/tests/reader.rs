@@ -110,19 +110,25 @@ fn the_word_of_the_writer_is_a_watermark() {
 
 #[test]
 fn damage_is_named_by_a_reader_as_by_recovery() {
-    let memory = Memory::new();
-    let options = memory_options(&memory);
-    written(&options, 5, 2, 100).close(Timestamp(1_000)).unwrap();
-    memory.tamper("00000000000000000001.seg", |bytes| bytes[3 * BLOCK + 200] ^= 1);
-    for verify_chain in [true, false] {
-        let mut reader = reader(&options, ReadOptions { verify_chain, ..Default::default() }).unwrap();
-        let read: Vec<_> = reader.batches().collect();
-        assert_eq!(read.len(), 3);
-        match read.last() {
-            Some(Err(ReadError::Scan(ScanError::Damaged { offset, batch, first_seq, .. }))) => {
-                assert_eq!((*offset, *batch, *first_seq), (3 * BLOCK as u64, BatchNo(3), Seq(5)));
+    for (closed, verify_chain) in [(true, true), (true, false), (false, true), (false, false)] {
+        let memory = Memory::new();
+        let options = memory_options(&memory);
+        let log = written(&options, 5, 2, 100);
+        if closed {
+            log.close(Timestamp(1_000)).unwrap();
+        }
+        memory.tamper("00000000000000000001.seg", |bytes| bytes[3 * BLOCK + 200] ^= 1);
+        for trust in [Trust::Durable, Trust::Everything] {
+            let how = ReadOptions { trust, verify_chain, ..Default::default() };
+            let mut reader = reader(&options, how).unwrap();
+            let read: Vec<_> = reader.batches().collect();
+            assert_eq!(read.len(), 3);
+            match read.last() {
+                Some(Err(ReadError::Scan(ScanError::Damaged { offset, batch, first_seq, .. }))) => {
+                    assert_eq!((*offset, *batch, *first_seq), (3 * BLOCK as u64, BatchNo(3), Seq(5)));
+                }
+                _ => panic!("the third batch is damaged"),
             }
-            _ => panic!("the third batch is damaged"),
         }
     }
 }
@@ -196,14 +202,64 @@ fn what_a_later_writer_found_was_durable() {
     }
     memory.tamper(&names::segment(SegmentId(1)), |bytes| bytes[BLOCK..].fill(0));
     names::MANIFEST.iter().for_each(|slot| memory.remove(slot).unwrap());
-    let everything = ReadOptions { trust: Trust::Everything, ..Default::default() };
-    match reader(&options, everything).unwrap().next_batch() {
-        Err(ReadError::Scan(ScanError::Damaged { path, batch, durable, reason, .. })) => {
-            assert!(path.ends_with(names::segment(SegmentId(1))), "{path:?}");
-            assert_eq!((batch, durable, reason), (BatchNo(1), BatchNo(7), Damage::Zeros));
+    for verify_chain in [true, false] {
+        let how = ReadOptions { trust: Trust::Everything, verify_chain, ..Default::default() };
+        match reader(&options, how).unwrap().next_batch() {
+            Err(ReadError::Scan(ScanError::Damaged { path, batch, durable, reason, .. })) => {
+                assert!(path.ends_with(names::segment(SegmentId(1))), "{path:?}");
+                assert_eq!((batch, durable, reason), (BatchNo(1), BatchNo(7), Damage::Zeros));
+            }
+            _ => panic!("the first segment is empty"),
         }
-        _ => panic!("the first segment is empty"),
     }
+}
+
+#[test]
+fn a_segment_of_another_log_says_nothing_about_this_one() {
+    // A copy draws other numbers, so its log has another name.
+    let (memory, other) = (Memory::new(), Memory::new().copy());
+    let (options, second) = (memory_options(&memory), names::segment(SegmentId(2)));
+    for batches in [2, 3] {
+        drop(written(&memory_options(&other), batches, 2, 100));
+    }
+    drop(written(&options, 5, 2, 100));
+    let mut reader =
+        reader(&options, ReadOptions { trust: Trust::Everything, ..Default::default() }).unwrap();
+    let strange = other.bytes(&second).unwrap();
+    memory.tamper(&second, |bytes| bytes.copy_from_slice(&strange));
+    let read: Vec<_> = reader.batches().collect();
+    assert_eq!(read.iter().filter(|located| located.is_ok()).count(), 5);
+    match read.last() {
+        Some(Err(ReadError::Scan(ScanError::ForeignSegment { path, .. }))) => {
+            assert!(path.ends_with(&second), "{path:?}");
+        }
+        other => panic!("{:?}", other.map(|located| located.as_ref().err())),
+    }
+}
+
+#[test]
+fn a_batch_of_another_log_says_nothing_about_what_is_durable() {
+    let (memory, other) = (Memory::new(), Memory::new().copy());
+    let (options, first) = (memory_options(&memory), names::segment(SegmentId(1)));
+    drop(written(&memory_options(&other), 12, 2, 100));
+    drop(written(&options, 5, 2, 100));
+    let strange = other.bytes(&first).unwrap();
+    let (there, twelfth) = (6 * BLOCK..7 * BLOCK, 12 * BLOCK..13 * BLOCK);
+    memory.tamper(&first, |bytes| bytes[there].copy_from_slice(&strange[twelfth]));
+    assert_eq!(seqs(&mut reader(&options, ReadOptions::default()).unwrap()), (1..=8).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_segment_that_cannot_be_opened_is_not_taken_for_none() {
+    let dir = common::temp();
+    let options = common::options(dir.path(), BackendChoice::Blocking);
+    let _open = written(&options, 5, 2, 100);
+    let second = dir.path().join(names::segment(SegmentId(2)));
+    let mut reader = reader(&options, ReadOptions::default()).unwrap();
+    std::fs::remove_file(&second).unwrap();
+    std::fs::create_dir(&second).unwrap();
+    let refused = reader.next_batch().err().unwrap().to_string();
+    assert!(refused.starts_with(&format!("{}: cannot open: ", second.display())), "{refused}");
 }
 
 /// A crash may leave a segment that was begun, behind those that replaced it.
