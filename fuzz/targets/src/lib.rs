@@ -35,6 +35,8 @@ pub use log::{Edit, SmallLog};
 pub use scan::{Edited, check as check_edited};
 
 use std::cell::Cell;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A target: its name, which is also its corpus's, and what it does.
 #[derive(Clone, Copy, Debug)]
@@ -88,9 +90,27 @@ fn canary() -> bool {
 /// Prints what an input stands for, where `DOWNBEAT_FUZZ_SHOW` is set: for whoever looks at a finding.
 #[allow(clippy::print_stderr, reason = "asked for")]
 fn show(what: &dyn std::fmt::Debug) {
-    static SHOWN: std::sync::LazyLock<bool> =
-        std::sync::LazyLock::new(|| std::env::var_os("DOWNBEAT_FUZZ_SHOW").is_some());
+    static SHOWN: LazyLock<bool> = LazyLock::new(|| std::env::var_os("DOWNBEAT_FUZZ_SHOW").is_some());
     if *SHOWN {
         eprintln!("{what:?}");
+    }
+}
+
+/// Operations between two words about how many there were.
+const OPERATIONS_STEP: u64 = 10_000_000;
+
+/// Counts the steps of which an input is made: appends, faults, openings; edits; batches that meet their fate. Where
+/// `DOWNBEAT_FUZZ_COUNT` is set it says every [`OPERATIONS_STEP`] how many there were.
+#[allow(clippy::print_stderr, reason = "asked for")]
+fn did(operations: usize) {
+    static DONE: AtomicU64 = AtomicU64::new(0);
+    static ASKED: LazyLock<bool> = LazyLock::new(|| std::env::var_os("DOWNBEAT_FUZZ_COUNT").is_some());
+    if !*ASKED {
+        return;
+    }
+    let before = DONE.fetch_add(operations as u64, Ordering::Relaxed);
+    let steps = (before + operations as u64) / OPERATIONS_STEP;
+    if steps > before / OPERATIONS_STEP {
+        eprintln!("{} operations", steps * OPERATIONS_STEP);
     }
 }

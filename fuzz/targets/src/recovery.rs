@@ -17,9 +17,8 @@ use downbeat_record::{BLOCK, Batch, BatchNo, Fields, SegmentId, Timestamp};
 use downbeat_wal::segment::HeaderBlock;
 use downbeat_wal::{Log, Memory, OpenError, Row, ScanError, names};
 
-use crate::canary;
 use crate::log::options;
-use crate::show;
+use crate::{canary, did, show};
 
 #[derive(Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -67,6 +66,7 @@ pub(crate) fn run(input: &[u8]) {
     }
     let (mut batches, segments) = look(&memory);
     let manifest = damage(&memory, &input, &mut batches);
+    did(batches.len());
     let expected = model(&batches, &segments, &input, manifest);
 
     let opened = Log::open(&options(&memory), |_| Ok(()));

@@ -8,9 +8,8 @@ use downbeat_record::{BLOCK, Seq};
 use downbeat_wal::{Log, Memory, OpenError, ReadOptions, Reader, ScanError, Trust};
 
 use crate::allocations::{DECODER, within};
-use crate::canary;
 use crate::log::{Edit, SEGMENT, SmallBatch, SmallLog, files, options, put};
-use crate::show;
+use crate::{canary, did, show};
 
 /// What a reader takes whatever it reads: a piece and its head to read in, and one to look ahead in.
 const READER: usize = 2 * ((1 << 20) + (256 << 10)) + DECODER;
@@ -31,6 +30,7 @@ pub(crate) fn run(input: &[u8]) {
     }
     show(&edits);
     check(&edits);
+    did(edits.len());
 }
 
 /// What became of a small log after edits, and what recovery made of it.

@@ -11,9 +11,8 @@ use downbeat_record::{BLOCK, Batch, BatchKind, Fields, Seq, Timestamp};
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Sector, Step};
 use downbeat_wal::{Log, LogError, Memory, OpenError, Options, Reader, ScanError};
 
-use crate::canary;
 use crate::log::{SEGMENT, options};
-use crate::show;
+use crate::{canary, did, show};
 
 #[derive(Arbitrary, Debug)]
 enum Action {
@@ -66,6 +65,7 @@ pub(crate) fn run(input: &[u8]) {
         let Ok(action) = Action::arbitrary(&mut u) else { break };
         show(&action);
         world.act(action);
+        did(1);
     }
     world.end();
 }
