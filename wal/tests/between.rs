@@ -1,49 +1,25 @@
-//! A writer that does something between any two looks of a reader: the reader sees it then or later, and calls nothing
-//! damaged that is only new.
+//! A writer that does something between any two looks of a reader, and a reader that looks between any two steps of a
+//! writer: it sees what is new then or later, and calls nothing damaged that is only new.
 
 #[path = "common/log.rs"]
 mod common;
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{append, memory_options, open};
 use downbeat_record::{SegmentId, Timestamp};
+use downbeat_wal::storage::memory::Fate;
 use downbeat_wal::storage::{Access, Entry, File, Handle, Lock, Queue, Storage};
-use downbeat_wal::{Log, Memory, ReadOptions, Reader, names};
+use downbeat_wal::{BackendChoice, Log, Memory, Options, ReadOptions, Reader, Row, Trust, names};
 
-type Meanwhile = Box<dyn FnOnce() + Send>;
-
-/// What a reader sees of a directory in memory; before one of its looks something happens there.
+/// A directory in memory; before each operation on it something may happen there.
 #[derive(Clone)]
 struct Watched {
     memory: Memory,
-    /// Looks until then, and what happens.
-    due: Arc<Mutex<(usize, Option<Meanwhile>)>>,
-}
-
-impl Watched {
-    fn new(memory: &Memory, looks: usize, meanwhile: impl FnOnce() + Send + 'static) -> Self {
-        let due = Arc::new(Mutex::new((looks, Some(Box::new(meanwhile) as Meanwhile))));
-        Self { memory: memory.clone(), due }
-    }
-
-    fn look(&self) {
-        let mut due = self.due.lock().unwrap();
-        match &mut *due {
-            (0, meanwhile) => {
-                if let Some(meanwhile) = meanwhile.take() {
-                    meanwhile();
-                }
-            }
-            (left, _) => *left -= 1,
-        }
-    }
-
-    fn has_happened(&self) -> bool {
-        self.due.lock().unwrap().1.is_none()
-    }
+    before: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Storage for Watched {
@@ -52,48 +28,54 @@ impl Storage for Watched {
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
-        self.look();
+        (self.before)();
         self.memory.list()
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        assert_eq!(access, Access::Read, "a reader changes nothing");
-        self.look();
-        Ok(Arc::new(WatchedFile { file: self.memory.open(name, access)?, storage: self.clone() }))
+        (self.before)();
+        Ok(Arc::new(WatchedFile { file: self.memory.open(name, access)?, before: Arc::clone(&self.before) }))
     }
 
-    fn rename(&self, _: &str, _: &str) -> io::Result<()> {
-        unreachable!("a reader changes nothing")
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        (self.before)();
+        self.memory.rename(from, to)
     }
 
-    fn remove(&self, _: &str) -> io::Result<()> {
-        unreachable!("a reader changes nothing")
+    fn remove(&self, name: &str) -> io::Result<()> {
+        (self.before)();
+        self.memory.remove(name)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        unreachable!("a reader changes nothing")
+        (self.before)();
+        self.memory.sync_dir()
     }
 
-    fn lock(&self, _: &str) -> io::Result<Box<dyn Lock>> {
-        unreachable!("a reader takes no lock")
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
+        self.memory.lock(name)
     }
 
     fn holder(&self, name: &str) -> Option<u32> {
         self.memory.holder(name)
     }
 
-    fn queue(&self, _: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
-        unreachable!("a reader writes nothing")
+    fn queue(&self, depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
+        self.memory.queue(depth)
     }
 
     fn random(&self) -> io::Result<u64> {
-        unreachable!("a reader names nothing")
+        self.memory.random()
+    }
+
+    fn single_threaded(&self) -> bool {
+        true
     }
 }
 
 struct WatchedFile {
     file: Arc<dyn File>,
-    storage: Watched,
+    before: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl File for WatchedFile {
@@ -102,20 +84,23 @@ impl File for WatchedFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.storage.look();
+        (self.before)();
         self.file.read_at(buf, offset)
     }
 
-    fn write_at(&self, _: &[u8], _: u64, _: bool) -> io::Result<usize> {
-        unreachable!("a reader changes nothing")
+    fn write_at(&self, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<usize> {
+        (self.before)();
+        self.file.write_at(bytes, offset, dsync)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        unreachable!("a reader changes nothing")
+        (self.before)();
+        self.file.sync_data()
     }
 
-    fn allocate(&self, _: u64) -> io::Result<()> {
-        unreachable!("a reader changes nothing")
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        (self.before)();
+        self.file.allocate(len)
     }
 
     fn handle(&self) -> Handle<'_> {
@@ -147,10 +132,10 @@ fn closed(memory: &Memory, batches: usize) -> Option<Log> {
     None
 }
 
-/// Another writer opens the log, writes into another segment, and closes.
-fn another(memory: &Memory) {
+/// Another writer opens the log, writes so many batches into other segments, and closes.
+fn another(memory: &Memory, batches: usize) {
     let (mut log, _, _) = open(&memory_options(memory)).unwrap();
-    write(&mut log, 20, SECOND);
+    write(&mut log, batches, SECOND);
     log.close(Timestamp(1 << 40)).unwrap();
 }
 
@@ -171,16 +156,22 @@ fn seen(storage: Arc<dyn Storage>, how: ReadOptions) -> Vec<Vec<u8>> {
 fn before_each_look(
     batches: &[usize],
     begin: impl Fn(&Memory, usize) -> Option<Log>,
-    meanwhile: impl Fn(Option<Log>, &Memory) + Copy + Send + 'static,
+    meanwhile: impl Fn(Option<Log>, &Memory) + Copy + Send + Sync + 'static,
 ) {
     for (batches, verify_chain) in batches.iter().flat_map(|n| [(*n, true), (*n, false)]) {
         for looks in 0.. {
             let memory = Memory::new();
             let (log, there) = (begin(&memory, batches), memory.clone());
-            let watched = Watched::new(&memory, looks, move || meanwhile(log, &there));
+            let due = Arc::new(Mutex::new((looks, Some(log))));
+            let happens = Arc::clone(&due);
+            let before = Arc::new(move || match &mut *happens.lock().unwrap() {
+                (0, log) => log.take().into_iter().for_each(|log| meanwhile(log, &there)),
+                (left, _) => *left -= 1,
+            });
+            let watched = Watched { memory: memory.clone(), before };
             let how = ReadOptions { verify_chain, ..ReadOptions::default() };
-            let seen = seen(Arc::new(watched.clone()), how);
-            if !watched.has_happened() {
+            let seen = seen(Arc::new(watched), how);
+            if due.lock().unwrap().1.is_some() {
                 assert!(looks > 10, "it was hardly looked at");
                 break;
             }
@@ -210,29 +201,39 @@ fn a_writer_that_dies_and_another_one_that_goes_on() {
     for begin in [written, closed] {
         before_each_look(&[1, 14, 15, 16], begin, |log, memory| {
             drop(log);
-            another(memory);
+            another(memory, 20);
         });
     }
 }
 
 #[test]
-fn a_writer_that_dies_another_one_that_goes_on_and_what_was_in_flight_lands_late() {
-    // Where it would have been the first batch of a segment, the other writer makes that segment anew, as another file.
-    before_each_look(&[1, 14, 16], written, |log, memory| {
-        let mut log = log.unwrap();
-        let files = || [1, 2].map(|id| memory.bytes(&names::segment(SegmentId(id))).unwrap());
-        let put = |name: &str, bytes: &[u8]| memory.tamper(name, |there| there.copy_from_slice(bytes));
-        let before = files();
+fn a_writer_that_goes_on_in_another_segment_while_what_a_dead_one_had_in_flight_lands_late() {
+    const LATE: &str = "late";
+    let last = |batches: usize| batches as u64 / 15 + 1;
+    let killed = |memory: &Memory, batches| {
+        let name = names::segment(SegmentId(last(batches)));
+        let mut log = written(memory, batches)?;
+        let before = memory.bytes(&name)?;
         append(&mut log, 2, FIRST);
         log.drain().unwrap();
-        let late = files();
         drop(log);
-        let at = usize::from(before[0] == late[0]);
-        let name = names::segment(SegmentId(at as u64 + 1));
-        put(&name, &before[at]);
-        another(memory);
-        put(&name, &late[at]);
-    });
+        let late = memory.bytes(&name)?;
+        memory.tamper(&name, |there| *there = before);
+        memory.open(LATE, Access::Create).unwrap();
+        memory.tamper(LATE, |there| *there = late);
+        // An opening says in the manifest that what is there is durable, so a reader stands behind it. It ends before it
+        // has prepared a segment.
+        drop(open(&memory_options(memory)).unwrap());
+        memory.remove(&names::segment(SegmentId(last(batches) + 1))).unwrap();
+        None
+    };
+    for (batches, more) in [(1, 20), (14, 20), (16, 20), (1, 5), (14, 5), (16, 5)] {
+        before_each_look(&[batches], killed, move |_, memory| {
+            another(memory, more);
+            let late = memory.bytes(LATE).unwrap();
+            memory.tamper(&names::segment(SegmentId(last(batches))), |there| *there = late);
+        });
+    }
 }
 
 #[test]
@@ -250,4 +251,39 @@ fn a_writer_that_makes_the_first_segment() {
         write(&mut log, 20, FIRST);
         log.close(Timestamp(1 << 40)).unwrap();
     });
+}
+
+/// Several segments go, the last one first: else there would be one behind a gap, which is damage.
+#[test]
+fn a_reader_that_looks_while_an_opening_removes_what_it_cuts() {
+    let memory = Memory::new();
+    let options = Options { segment_bytes: 64 << 10, depth: 64, ..memory_options(&memory) };
+    let (mut log, _, _) = open(&options).unwrap();
+    write(&mut log, 1, 64);
+    memory.hold(true);
+    for _ in 0..10 {
+        append(&mut log, 3, FIRST);
+    }
+    log.poll().unwrap();
+    drop(log);
+    let mut first = true;
+    memory.power_cut(|_| if std::mem::take(&mut first) { Fate::Lost } else { Fate::Kept });
+    let segments = |memory: &Memory| {
+        let names = memory.list().unwrap().into_iter().map(|entry| entry.name);
+        names.filter_map(|name| names::parse_segment(&name)).count()
+    };
+    assert!(segments(&memory) > 3, "there is something to remove");
+
+    let (there, looks) = (memory.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&looks);
+    let before = Arc::new(move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let everything = ReadOptions { trust: Trust::Everything, ..ReadOptions::default() };
+        assert_eq!(seen(Arc::new(there.clone()), everything).len(), 3);
+    });
+    let watched = Watched { memory: memory.clone(), before };
+    let watched = Options { backend: BackendChoice::Storage(Arc::new(watched)), ..options };
+    let (_, recovered, kept) = open(&watched).unwrap();
+    assert_eq!((recovered.row, kept.events.len()), (Row::F, 3));
+    assert!(segments(&memory) <= 2 && looks.load(Ordering::Relaxed) > 20);
 }
