@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_a_body_is_said_in_few_words() {
-        let long = format!("{{\"seq\":\"{}\"}}", "x".repeat(1 << 20));
+        let long = format!("{{\"seq\":\"{}\"}}", "x".repeat(1 << 14));
         let (checkpoint, note) =
             (Checkpoint::from_json(long.as_bytes()), RecoveryNote::from_json(long.as_bytes()));
         for error in [checkpoint.unwrap_err(), note.map(drop).unwrap_err()] {

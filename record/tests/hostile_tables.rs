@@ -6,6 +6,9 @@ use downbeat_record::shape::{Field, Members, NESTING_MAX, PARTS_MAX, Scalar, Sha
 use downbeat_record::{Contract, ContractError, ContractTable, Shape};
 use proptest::prelude::*;
 
+/// Longer than anything that is not hostile. Miri is too slow for a megabyte.
+const LONG: usize = if cfg!(miri) { 1 << 12 } else { 1 << 20 };
+
 fn table_of(shape: &str) -> Result<ContractTable, ContractError> {
     ContractTable::from_json(format!(r#"[{{"kind":1,"name":"a","version":1,"shape":{shape}}}]"#).as_bytes())
 }
@@ -37,7 +40,7 @@ fn deep_nesting_is_an_error_at_every_depth() {
     let structs = |depth| (0..depth).fold(byte(), |of, _| structure(1, 1, vec![field("f", 0, of)]));
     assert_eq!(structs(NESTING_MAX / 3).check(), Ok(()));
     assert_eq!(fault(&structs(NESTING_MAX / 3 + 1)), ShapeFault::TooDeep);
-    for depth in [100, 127, 128, 129, 1_000, 1_000_000] {
+    for depth in [100, 127, 128, 129, 1_000, LONG] {
         let text = r#"{"type":"box","of":"#.repeat(depth) + "\"u8\"" + &"}".repeat(depth);
         assert!(table_of(&text).is_err());
         assert!(ContractTable::from_json("[".repeat(depth).as_bytes()).is_err());
@@ -59,8 +62,8 @@ fn what_is_accepted_at_full_depth_can_be_read_again() {
 
 /// Found by reading: the name was quoted whole.
 #[test]
-fn a_name_of_a_megabyte_is_refused_in_few_words() {
-    let text = format!(r#"[{{"kind":1,"name":"{}","version":1,"shape":"u8"}}]"#, "n".repeat(1 << 20));
+fn a_very_long_name_is_refused_in_few_words() {
+    let text = format!(r#"[{{"kind":1,"name":"{}","version":1,"shape":"u8"}}]"#, "n".repeat(LONG));
     let error = ContractTable::from_json(text.as_bytes()).unwrap_err();
     assert!(matches!(error, ContractError::Name { .. }) && error.to_string().len() < 1_000, "{error}");
 }
@@ -68,7 +71,7 @@ fn a_name_of_a_megabyte_is_refused_in_few_words() {
 /// Found by fuzzing: the parser quotes a key that it does not know as it stands.
 #[test]
 fn a_message_is_one_short_line_whatever_the_keys_are_called() {
-    let key = "a\\n\\u001b[2J".to_owned() + &"b".repeat(1 << 20);
+    let key = "a\\n\\u001b[2J".to_owned() + &"b".repeat(LONG);
     let text = format!(r#"[{{"{key}":1}}]"#);
     let message = ContractTable::from_json(text.as_bytes()).unwrap_err().to_string();
     assert!(message.contains(r"a\n\u{1b}[2J") && message.len() < 1_000, "{message:?}");

@@ -55,7 +55,7 @@ struct Text(String);
 #[test]
 fn strings_of_every_length_around_the_inline_form_decode() {
     let sizes = (0..=80).chain([127, 128, 255, 256, 16_383, 16_384, 100_000]);
-    for len in sizes {
+    for len in sizes.filter(|len| !cfg!(miri) || *len < 1_000) {
         let text: String = "aé".chars().cycle().take(len).collect();
         assert_eq!(decoded(&Text(text.clone())), serde_json::Value::String(text));
     }
