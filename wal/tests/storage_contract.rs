@@ -167,13 +167,15 @@ fn a_queue_that_is_dropped_with_writes_in_flight_waits_for_them() {
         let file = storage.open("a", Access::Create).unwrap();
         file.allocate(64 * BLOCK as u64).unwrap();
         let (mut queue, _) = storage.queue(8).unwrap();
+        let memory = Arc::new(block(3, 8));
         for ticket in 0..8 {
-            let source = Source::Block(Arc::new(block(3, 8)));
+            let source = Source::Block(Arc::clone(&memory));
             let offset = ticket * 8 * BLOCK as u64;
             queue.write(Write { ticket, file: Arc::clone(&file), source, skip: 0, offset, dsync: false });
         }
         queue.submit().unwrap();
         drop(queue);
+        assert_eq!(Arc::strong_count(&memory), 1, "what completes is given back, not leaked");
         let mut read = block(0, 64);
         file.read_at(&mut read, 0).unwrap();
         assert!(read.iter().all(|byte| *byte == 3));
