@@ -16,7 +16,6 @@ use downbeat_wal::storage::{Access, Entry, File, Handle, Lock, Queue, Storage};
 use downbeat_wal::{BackendChoice, Log, Memory, Options, ReadOptions, Reader, Row, Trust, names};
 
 /// A directory in memory; before each operation on it something may happen there.
-#[derive(Clone)]
 struct Watched {
     memory: Memory,
     before: Arc<dyn Fn() + Send + Sync>,
