@@ -4,13 +4,8 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
-
-use common::{Count, Gate, Moved, Notes, flow, options, reached, resident_kib, total};
-use downbeat::{Engine, ErrorKind, Key, Seq};
-
-/// An order that does not move for so long has stopped.
-const STANDS: Duration = Duration::from_millis(300);
+use common::{Count, Gate, Moved, Notes, flow, options, reached, resident_kib, total, until_full};
+use downbeat::{Engine, ErrorKind, Key};
 
 #[test]
 fn a_stage_that_sleeps_stops_the_producer_and_memory_stays_flat() {
@@ -25,26 +20,7 @@ fn a_stage_that_sleeps_stops_the_producer_and_memory_stays_flat() {
     count.gate.close();
     let _open = OpenAtTheEnd(count.gate.clone());
 
-    let (mut accepted, mut stood) = (0, (Seq::ZERO, Instant::now()));
-    let refusal = loop {
-        match engine.submit(&Moved { cents: 100 }).key(Key(1)).try_ticket() {
-            Ok(ticket) => {
-                accepted += 1;
-                drop(ticket);
-            }
-            Err(error) => {
-                // Not a ring that is full for a moment: the order itself has stopped, and behind it the ring is full.
-                let last = engine.last_seq();
-                if last != stood.0 || !is_full(&engine) {
-                    stood = (last, Instant::now());
-                } else if stood.1.elapsed() > STANDS {
-                    break error;
-                }
-                std::thread::yield_now();
-            }
-        }
-        assert!(accepted < 100_000, "{accepted} events accepted while a stage sleeps");
-    };
+    let (accepted, refusal) = until_full(&engine);
     assert_eq!(refusal.kind(), ErrorKind::Backpressure);
     // The window stops the order at 1,000 events, or the batches do before, when each holds only a few; what is accepted
     // beyond waits in the ring of 64 KiB.
@@ -61,11 +37,6 @@ fn a_stage_that_sleeps_stops_the_producer_and_memory_stays_flat() {
     let engine = common::open(dir.path());
     assert_eq!(total(&engine), (accepted + 1) * 100, "what was accepted was not lost");
     assert_eq!(reached(&engine), accepted as u64 + 1);
-}
-
-fn is_full(engine: &Engine) -> bool {
-    let fill = engine.fill();
-    fill.used + 1_024 > fill.capacity
 }
 
 /// A failing assertion must not leave a stage asleep for ever.

@@ -3,9 +3,11 @@
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 use downbeat::{
-    Context, Delivery, Engine, Event, Flow, Key, Leaf, LeafError, Nothing, Options, Out, Reject, Seq, Stage,
+    Context, Delivery, Engine, Error, Event, Flow, Key, Leaf, LeafError, Nothing, Options, Out, Reject, Seq,
+    Stage,
 };
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
@@ -134,7 +136,31 @@ pub fn open(dir: &Path) -> Engine {
 /// Waits until every stage has applied what is in the log: a receipt says durable, and stages may be a moment behind.
 pub fn until_applied(engine: &Engine) {
     while engine.workers().iter().any(|worker| worker.cursor < engine.last_seq()) {
-        std::thread::park_timeout(std::time::Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// An order that does not move for so long has stopped.
+const STANDS: Duration = Duration::from_millis(300);
+
+/// Submits events of 100 cents until there is no room and will be none: says how many were accepted, and the refusal.
+pub fn until_full(engine: &Engine) -> (i64, Error) {
+    let (mut accepted, mut stood) = (0, (Seq::ZERO, Instant::now()));
+    loop {
+        match engine.submit(&Moved { cents: 100 }).key(Key(1)).try_ticket() {
+            Ok(_) => accepted += 1,
+            Err(error) => {
+                // Not a ring that is full for a moment: the order itself has stopped, and behind it the ring is full.
+                let (last, fill) = (engine.last_seq(), engine.fill());
+                if last != stood.0 || fill.used + 1_024 <= fill.capacity {
+                    stood = (last, Instant::now());
+                } else if stood.1.elapsed() > STANDS {
+                    return (accepted, error);
+                }
+                std::thread::yield_now();
+            }
+        }
+        assert!(accepted < 100_000, "{accepted} events accepted while a stage sleeps");
     }
 }
 
