@@ -2,14 +2,14 @@
 
 mod common;
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use common::{Count, Moved, Notes, flow, flow_to, options, total};
 use downbeat::{
-    BackendChoice, Context, Delivery, Engine, ErrorKind, Event, Flow, Key, Leaf, LeafError, Nothing, Options,
-    Out, Reject, Seq, Stage,
+    BackendChoice, Context, Delivery, Engine, ErrorKind, Event, Flow, IdempotencyKey, Key, Leaf, LeafError,
+    Nothing, Options, Out, Reject, Seq, Stage,
 };
 use downbeat_wal::Memory;
 use downbeat_wal::storage::memory::{Fate, Fault, Outcome, Step};
@@ -180,6 +180,38 @@ fn a_leaf_that_fails_while_the_log_is_read_again_is_an_error_and_no_wait() {
     let notes = Notes::default();
     open(&memory, notes.clone()).close().unwrap();
     assert_eq!(notes.0.lock().unwrap().len(), 0, "the first life delivered everything, says the log");
+}
+
+/// Notes under which key each value was delivered.
+#[derive(Clone, Default)]
+struct Keys(Arc<Mutex<Vec<(Seq, IdempotencyKey)>>>);
+
+impl Leaf for Keys {
+    fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+        self.0.lock().unwrap().push((delivery.seq, delivery.idempotency_key()));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_delivered_again_comes_under_the_key_it_had() {
+    let memory = Memory::new();
+    let (first, again) = (Keys::default(), Keys::default());
+    let engine = Engine::open(in_memory(&memory), flow_to(Count::default(), first.clone())).unwrap();
+    for n in 0..50 {
+        engine.submit(&Moved { cents: 100 }).key(Key(n % 3 + 1)).wait().unwrap();
+    }
+    // Nothing in the log says yet that anything was delivered.
+    let killed = memory.copy();
+    engine.close().unwrap();
+    Engine::open(in_memory(&killed), flow_to(Count::default(), again.clone())).unwrap().close().unwrap();
+
+    let (first, again) = (first.0.lock().unwrap(), again.0.lock().unwrap());
+    assert_eq!((first.len(), &*first), (50, &*again));
+    let mut keys: Vec<_> = first.iter().map(|(_, key)| *key).collect();
+    keys.sort_unstable_by_key(|key| key.0);
+    keys.dedup();
+    assert_eq!(keys.len(), 50, "each has a key of its own");
 }
 
 #[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]

@@ -1,7 +1,10 @@
 //! A flow that cannot work is refused when it is described, by name.
 
+use std::collections::HashMap;
+
 use downbeat_flow::{
-    Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, Stage,
+    Context, Delivery, Flow, FlowBuilder, FlowError, Leaf, LeafError, Nothing, Out, Reject, STAGES_MAX,
+    Stage, source_of,
 };
 use downbeat_record::{Event, rkyv};
 
@@ -78,6 +81,29 @@ fn names_are_unique_and_qualifiers_belong_to_a_part() {
     assert_eq!(message, "`on` does not follow a stage");
     let (_, message) = refused(Flow::named("f").after(["a"]));
     assert_eq!(message, "`after` does not follow a stage or leaf");
+}
+
+/// What a stage emits is known by a number of 31 bits that follows from its name.
+#[test]
+fn names_that_stand_for_one_source_are_refused() {
+    let mut names = HashMap::new();
+    let same = (0..)
+        .map(|n| format!("stage-{n}"))
+        .find_map(|name| names.insert(source_of(&name), name.clone()).map(|other| [other, name]));
+    let [one, other] = same.unwrap();
+    let flow = Flow::named("f").stage(&one, Sends).on::<Ping>().stage(&other, Sends).on::<Ping>();
+    let (error, message) = refused(flow);
+    assert!(matches!(error, FlowError::SameSource { .. }), "{error}");
+    assert!(message.contains(&format!("`{one}`")) && message.contains(&format!("`{other}`")), "{message}");
+}
+
+#[test]
+fn a_flow_has_at_most_sixty_four_stages() {
+    let of = |stages: usize| {
+        (0..stages).fold(Flow::named("f"), |flow, n| flow.stage(&format!("s{n}"), Sends).on::<Ping>())
+    };
+    assert_eq!(of(STAGES_MAX).build().unwrap().stages().len(), 64);
+    assert_eq!(refused(of(STAGES_MAX + 1)).1, "the flow has more than 64 stages");
 }
 
 #[test]
