@@ -118,6 +118,7 @@ impl AuditError {
             | ScanError::Misplaced { path, .. }
             | ScanError::NewerFormat { path, .. }
             | ScanError::OtherEncoding { path, .. }
+            | ScanError::Stranger { path, .. }
             | ScanError::ManifestLost { path, .. }
             | ScanError::Io { path, .. } => Some((path, 0)),
             _ => None,
@@ -301,5 +302,74 @@ pub enum Diverged {
 impl From<Mismatch> for Diverged {
     fn from(mismatch: Mismatch) -> Self {
         Self::Command(Box::new(mismatch))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use downbeat_record::{BatchError, BatchNo, LogId, SegmentId};
+    use downbeat_wal::Damage;
+
+    use super::*;
+
+    fn file() -> PathBuf {
+        PathBuf::from("log/file")
+    }
+
+    fn refused() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    #[test]
+    fn what_was_read_has_a_verdict_and_a_place_where_there_is_one() {
+        use Verdict::{DoesNotHold, Io, Usage};
+        let path = file;
+        let (batch, first_seq, segment) = (BatchNo(3), Seq(5), SegmentId(2));
+        let (found, expected) = (LogId([1; 16]), LogId([2; 16]));
+        let damaged = ScanError::Damaged {
+            path: path(),
+            offset: 7,
+            batch,
+            first_seq,
+            resumes: None,
+            durable: batch,
+            reason: Damage::Zeros,
+        };
+        let unknown = BatchError::Short { len: 1 };
+        let scans = [
+            (damaged, DoesNotHold, 7),
+            (ScanError::ChainBroken { path: path(), offset: 8, batch }, DoesNotHold, 8),
+            (ScanError::Truncated { path: path(), len: 1, expected: 2 }, DoesNotHold, 0),
+            (ScanError::MissingSegment { path: path(), segment }, DoesNotHold, 0),
+            (ScanError::NotAFile { path: path() }, DoesNotHold, 0),
+            (ScanError::ForeignSegment { path: path(), found, expected }, DoesNotHold, 0),
+            (ScanError::Misplaced { path: path(), found: segment }, DoesNotHold, 0),
+            (ScanError::ManifestLost { path: path(), first: segment }, DoesNotHold, 0),
+            (ScanError::Stranger { path: path(), source: HeaderError::Magic }, DoesNotHold, 0),
+            (ScanError::OtherEncoding { path: path(), source: HeaderError::Numbers }, DoesNotHold, 0),
+            (ScanError::OtherEncoding { path: path(), source: HeaderError::Fingerprint }, Usage, 0),
+            (ScanError::NewerFormat { path: path(), major: 9, minor: 0 }, Usage, 0),
+            (ScanError::NewerBatch { path: path(), offset: 9, source: unknown }, Usage, 9),
+            (ScanError::Unreadable { path: path(), offset: 10, source: refused() }, Io, 10),
+            (ScanError::Io { action: "open", path: path(), source: refused() }, Io, 0),
+        ];
+        let scans = scans.map(|(error, verdict, offset)| (ReadError::Scan(error), verdict, Some(offset)));
+        let reads = [
+            (ReadError::NotFound { dir: path() }, Io, None),
+            (ReadError::Retired { from: Seq(1), oldest: Seq(9) }, Usage, None),
+            (ReadError::SegmentGone { path: path(), segment }, Usage, None),
+        ];
+        let place = file();
+        for (source, verdict, offset) in scans.into_iter().chain(reads) {
+            let error = AuditError::Log { intact: Some(Seq(4)), source: Box::new(source) };
+            assert_eq!(error.verdict(), verdict, "{error}");
+            assert_eq!(error.place(), offset.map(|offset| (&*place, offset)), "{error}");
+            assert!(
+                error.intact() == Some(Seq(4)) && error.to_string().ends_with("; intact up to seq 4"),
+                "{error}"
+            );
+        }
     }
 }
