@@ -47,7 +47,7 @@ pub(crate) struct World {
     slow: Option<(usize, u64)>,
     /// A copy was put back: like a late write, it can bring what an open has cut and nobody relies on.
     repaired: bool,
-    /// What was damaged, and what the platter said, before opens that did not come to their end.
+    /// Before opens that did not come to their end: something was damaged, and what they have taken of what the platter said.
     interrupted: (bool, BatchNo),
     /// A damaged log was opened, with a cut, while a dead process still had writes on their way: one of them may come and
     /// tell that what was lost had been durable. There is no copy of that any more. An open that finds no such write ends it.
@@ -352,10 +352,12 @@ impl World {
         }
     }
 
-    /// An open did not come to its end; it may have removed what was damaged, and what would have told.
+    /// An open did not come to its end; it may have removed what was damaged, and what would have told. What still tells
+    /// afterwards speaks for itself, until the device takes that too.
     fn note_interrupted(&mut self, damaged: bool, word: BatchNo) {
         let (before, told) = self.interrupted;
-        self.interrupted = (before || damaged, told.max(word));
+        let taken = if self.program.disk.durable_by_word() < word { word } else { BatchNo::ZERO };
+        self.interrupted = (before || damaged, told.max(taken));
     }
 
     fn take_over(&mut self, opened: Opened, word: BatchNo) -> Result<Next, Violation> {
