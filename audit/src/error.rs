@@ -314,7 +314,7 @@ mod tests {
 
     use super::*;
 
-    fn file() -> PathBuf {
+    fn path() -> PathBuf {
         PathBuf::from("log/file")
     }
 
@@ -325,7 +325,6 @@ mod tests {
     #[test]
     fn what_was_read_has_a_verdict_and_a_place_where_there_is_one() {
         use Verdict::{DoesNotHold, Io, Usage};
-        let path = file;
         let (batch, first_seq, segment) = (BatchNo(3), Seq(5), SegmentId(2));
         let (found, expected) = (LogId([1; 16]), LogId([2; 16]));
         let damaged = ScanError::Damaged {
@@ -337,7 +336,7 @@ mod tests {
             durable: batch,
             reason: Damage::Zeros,
         };
-        let unknown = BatchError::Short { len: 1 };
+        let newer = BatchError::Short { len: 1 };
         let scans = [
             (damaged, DoesNotHold, 7),
             (ScanError::ChainBroken { path: path(), offset: 8, batch }, DoesNotHold, 8),
@@ -351,7 +350,7 @@ mod tests {
             (ScanError::OtherEncoding { path: path(), source: HeaderError::Numbers }, DoesNotHold, 0),
             (ScanError::OtherEncoding { path: path(), source: HeaderError::Fingerprint }, Usage, 0),
             (ScanError::NewerFormat { path: path(), major: 9, minor: 0 }, Usage, 0),
-            (ScanError::NewerBatch { path: path(), offset: 9, source: unknown }, Usage, 9),
+            (ScanError::NewerBatch { path: path(), offset: 9, source: newer }, Usage, 9),
             (ScanError::Unreadable { path: path(), offset: 10, source: refused() }, Io, 10),
             (ScanError::Io { action: "open", path: path(), source: refused() }, Io, 0),
         ];
@@ -361,7 +360,7 @@ mod tests {
             (ReadError::Retired { from: Seq(1), oldest: Seq(9) }, Usage, None),
             (ReadError::SegmentGone { path: path(), segment }, Usage, None),
         ];
-        let place = file();
+        let place = path();
         for (source, verdict, offset) in scans.into_iter().chain(reads) {
             let error = AuditError::Log { intact: Some(Seq(4)), source: Box::new(source) };
             assert_eq!(error.verdict(), verdict, "{error}");

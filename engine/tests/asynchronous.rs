@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Count, Moved, Notes, flow, open, options, total, until_full};
+use common::{Count, Moved, Notes, OpenAtTheEnd, flow, open, options, total, until_full};
 use downbeat::{Engine, ErrorKind, Event, Key, Seq};
 use downbeat_wal::Memory;
 use downbeat_wal::storage::memory::{Fault, Outcome, Step};
@@ -24,6 +24,7 @@ async fn tasks_that_find_no_room_wait_for_it_and_those_that_go_away_leave_nothin
     options.order.ring_bytes = 64 << 10;
     let engine = Arc::new(Engine::open(options, flow(count.clone(), Notes::default())).unwrap());
     count.gate.close();
+    let _open = OpenAtTheEnd(count.gate.clone());
     let (accepted, _) = until_full(&engine);
 
     for _ in 0..10 {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Count, Gate, Moved, Notes, flow, options, reached, resident_kib, total, until_full};
+use common::{Count, Moved, Notes, OpenAtTheEnd, flow, options, reached, resident_kib, total, until_full};
 use downbeat::{Engine, ErrorKind, Key};
 
 #[test]
@@ -37,13 +37,4 @@ fn a_stage_that_sleeps_stops_the_producer_and_memory_stays_flat() {
     let engine = common::open(dir.path());
     assert_eq!(total(&engine), (accepted + 1) * 100, "what was accepted was not lost");
     assert_eq!(reached(&engine), accepted as u64 + 1);
-}
-
-/// A failing assertion must not leave a stage asleep for ever.
-struct OpenAtTheEnd(Gate);
-
-impl Drop for OpenAtTheEnd {
-    fn drop(&mut self) {
-        self.0.open();
-    }
 }

@@ -90,6 +90,15 @@ impl Gate {
     }
 }
 
+/// A failing assertion must not leave a stage asleep for ever.
+pub struct OpenAtTheEnd(pub Gate);
+
+impl Drop for OpenAtTheEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
+
 /// Notes what was delivered, and how far the log was durable then.
 #[derive(Clone, Default)]
 pub struct Notes(pub Arc<Mutex<Vec<(Seq, i64)>>>);
