@@ -2,4 +2,4 @@
 #![no_main]
 
 downbeat_fuzz_targets::counting_allocator!();
-libfuzzer_sys::fuzz_target!(|input: &[u8]| downbeat_fuzz_targets::run("json", input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| downbeat_fuzz_targets::json(input));

@@ -44,7 +44,12 @@ struct Event<'a> {
     payload: &'a [u8],
 }
 
-pub(crate) fn run(input: &[u8]) {
+/// Bytes of a batch, or events that become one.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn batch(input: &[u8]) {
     let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(input)) else { return };
     show(&input);
     match input {

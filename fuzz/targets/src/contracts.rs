@@ -127,7 +127,12 @@ fn narrow(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-pub(crate) fn run(input: &[u8]) {
+/// A contract table as text, or shapes.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn contracts(input: &[u8]) {
     match Input::arbitrary_take_rest(Unstructured::new(input)) {
         Ok(Input::Text(text)) => from_text(text),
         Ok(Input::Shapes(shapes)) => from_shapes(&shapes),

@@ -15,15 +15,30 @@ const BYTE: usize = 640;
 /// Bad inputs that say more than this are shortened, in bytes; and a message that names one.
 const LINE_MAX: usize = 2_000;
 
-pub(crate) fn xes(input: &[u8]) {
+/// A file of events as XES, held against itself, written and read again.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn xes(input: &[u8]) {
     check(input, Format::Xes);
 }
 
-pub(crate) fn jsonl(input: &[u8]) {
+/// A file of events as lines of JSON, held against itself, written and read again.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn jsonl(input: &[u8]) {
     check(input, Format::Jsonl);
 }
 
-pub(crate) fn csv(input: &[u8]) {
+/// A file of events as CSV, held against itself, written and read again.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn csv(input: &[u8]) {
     check(input, Format::Csv);
 }
 

@@ -57,7 +57,12 @@ fn as_text<S: serde::Serializer>(number: &u128, serializer: S) -> Result<S::Ok, 
     serializer.collect_str(number)
 }
 
-pub(crate) fn run(input: &[u8]) {
+/// A payload by a shape, or a value, as JSON.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn json(input: &[u8]) {
     match Input::arbitrary_take_rest(Unstructured::new(input)) {
         Ok(Input::Any(form, payload)) => {
             let shape = form.shape();

@@ -100,7 +100,12 @@ impl<'a> Model<'a> {
     }
 }
 
-pub(crate) fn run(input: &[u8]) {
+/// Submissions, held against a list of events and a map of keys.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn order(input: &[u8]) {
     let Ok(Input { keys, age, start, steps }) = Input::arbitrary_take_rest(Unstructured::new(input)) else {
         return;
     };

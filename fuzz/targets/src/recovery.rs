@@ -57,7 +57,12 @@ struct Found {
 
 const BATCHES_MAX: usize = 24;
 
-pub(crate) fn run(input: &[u8]) {
+/// What became of each batch of a log, held against the recovery table.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn recovery(input: &[u8]) {
     let Ok(input) = Input::arbitrary_take_rest(Unstructured::new(input)) else { return };
     show(&input);
     let memory = Memory::new();

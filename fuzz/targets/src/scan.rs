@@ -19,7 +19,12 @@ const EDITS_MAX: usize = 12;
 
 type Files = BTreeMap<String, Vec<u8>>;
 
-pub(crate) fn run(input: &[u8]) {
+/// Edits to the files of a small log, held against the log before.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn scan(input: &[u8]) {
     let mut u = Unstructured::new(input);
     let mut edits = Vec::new();
     while edits.len() < EDITS_MAX && !u.is_empty() {

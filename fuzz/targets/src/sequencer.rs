@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use downbeat_record::{Batch, Fields, IdempotencyKey, Seq, Timestamp};
 use downbeat_sequencer::{
-    Ack, Group, Idempotency, Ingress, ManualClock, Sequencer, Settings, Start, SubmitError, Ticket, sequencer,
+    Ack, Group, Idempotency, Ingress, ManualClock, Sequencer, Settings, Start, SubmitError, Ticket,
 };
 
 use crate::canary;
@@ -48,7 +48,12 @@ struct World {
     read: Seq,
 }
 
-pub(crate) fn run(input: &[u8]) {
+/// The rounds of a driver, held against a list of events and a map of keys.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn sequencer(input: &[u8]) {
     let mut u = Unstructured::new(input);
     let settings = Settings {
         ring_bytes: 8 << 10,
@@ -60,7 +65,8 @@ pub(crate) fn run(input: &[u8]) {
         idempotency: Idempotency { keys: 100, age_ns: 1 << 40 },
     };
     let clock = ManualClock::new(Timestamp(1_000));
-    let (ingress, sequencer) = sequencer(&settings, clock.clone(), Start::fresh(&settings));
+    let (ingress, sequencer) =
+        downbeat_sequencer::sequencer(&settings, clock.clone(), Start::fresh(&settings));
     let mut world = World {
         clock,
         doors: [sequencer.derived(), ingress],

@@ -55,7 +55,12 @@ const EIO: i32 = 5;
 /// While nothing completes, no more is begun than fits into the queue.
 const HELD_MAX: usize = DEPTH - 6;
 
-pub(crate) fn run(input: &[u8]) {
+/// The life of a log, held against a list of events and a watermark.
+///
+/// # Panics
+///
+/// When it finds something.
+pub fn wal(input: &[u8]) {
     let mut u = Unstructured::new(input);
     let mut world = World::new();
     for _ in 0..ACTIONS_MAX {
