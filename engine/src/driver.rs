@@ -46,10 +46,8 @@ pub(crate) struct Driver {
     pub(crate) looked_at: Option<Instant>,
     /// Writes in flight at most.
     pub(crate) depth: usize,
-    /// Events by which the slowest cursor moves before a full window is looked at again.
+    /// When a full window is looked at again.
     pub(crate) window_step: WindowStep,
-    /// The slowest cursor when the order was last filled.
-    pub(crate) filled_at: Seq,
     /// Batches that were appended and are not durable yet, while someone subscribes.
     pub(crate) unpublished: VecDeque<Arc<Batch>>,
     /// Checkpoints that the log had no room for yet; at most one per interval of the window.
@@ -144,11 +142,11 @@ impl Driver {
         if self.sequencer.open_batch().0 == 0 && !self.log_has_room()? {
             return Ok(false);
         }
-        self.filled_at = self.feeds.slowest();
-        let placed = self.sequencer.fill(self.filled_at);
+        let slowest = self.feeds.slowest();
+        let placed = self.sequencer.fill(slowest);
         if matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches) {
             self.window_waits += 1;
-            self.window_step.full(self.filled_at, Instant::now());
+            self.window_step.full(slowest, Instant::now());
         } else {
             self.window_step.not_full();
         }
@@ -305,11 +303,7 @@ impl Driver {
         if self.shared.is_closing() {
             return Some(Seq::ZERO);
         }
-        // What was published is what cursors can reach.
-        let published = self.feeds.published();
-        let waits = matches!(self.sequencer.stopped(), Stop::Window | Stop::Batches);
-        let enough = Seq(self.filled_at.0 + self.window_step.events());
-        (waits && self.filled_at < published).then(|| enough.min(published))
+        self.window_step.goal(self.feeds.published())
     }
 
     /// Waits, and writes the heartbeat that an idle log is due.

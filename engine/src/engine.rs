@@ -361,7 +361,6 @@ fn assemble(options: Options, flow: Flow) -> Result<(Driver, Parts), Error> {
         looked_at: None,
         depth: log_options.depth,
         window_step: WindowStep::of(options.order.window_events),
-        filled_at: last_seq,
         unpublished: VecDeque::new(),
         unlogged: VecDeque::new(),
         has_room: true,

@@ -18,6 +18,8 @@ const STEP_TIME: Duration = Duration::from_millis(2);
 pub(crate) struct WindowStep {
     events: u64,
     eighth: u64,
+    /// Where the slowest cursor was when the window was last looked at and was full; nothing when it was not.
+    full_at: Option<Seq>,
     /// Where the slowest cursor was at some time since which the window has been full.
     since: Option<(Seq, Instant)>,
 }
@@ -25,20 +27,26 @@ pub(crate) struct WindowStep {
 impl WindowStep {
     pub(crate) fn of(window_events: u64) -> Self {
         let eighth = (window_events / 8).max(1);
-        Self { events: eighth, eighth, since: None }
+        Self { events: eighth, eighth, full_at: None, since: None }
     }
 
-    pub(crate) fn events(&self) -> u64 {
-        self.events
+    /// Up to where the slowest cursor has to get before a full window is looked at again: a step on from where it was,
+    /// but no farther than the last event that was `published`, which is what it can reach. Nothing when the window was not
+    /// full, or when the cursor had reached all there was: then it is not the cursor that is waited for.
+    pub(crate) fn goal(&self, published: Seq) -> Option<Seq> {
+        let at = self.full_at.filter(|at| *at < published)?;
+        Some(Seq(at.0.saturating_add(self.events)).min(published))
     }
 
     /// The window is not full: how far the slowest cursor gets says nothing about its pace.
     pub(crate) fn not_full(&mut self) {
+        self.full_at = None;
         self.since = None;
     }
 
     /// The window is full, and the slowest cursor is at `slowest`.
     pub(crate) fn full(&mut self, slowest: Seq, now: Instant) {
+        self.full_at = Some(slowest);
         let (before, then) = *self.since.get_or_insert((slowest, now));
         let time = now.saturating_duration_since(then);
         if time < EIGHTH_TIME_MAX {
@@ -69,13 +77,13 @@ mod tests {
             step.full(Seq(1 + millisecond * per_millisecond), now);
             now += MILLISECOND;
         }
-        step.events()
+        step.events
     }
 
     #[test]
     fn a_fast_flow_goes_on_by_an_eighth_of_the_window() {
         let mut step = WindowStep::of(65_536);
-        assert_eq!(step.events(), 8_192);
+        assert_eq!(step.events, 8_192);
         assert_eq!(after(&mut step, 1_000), 8_192);
         assert_eq!(after(&mut step, 820), 8_192);
     }
@@ -90,7 +98,7 @@ mod tests {
 
     #[test]
     fn it_goes_on_at_all() {
-        assert_eq!(WindowStep::of(1).events(), 1);
+        assert_eq!(WindowStep::of(1).events, 1);
         let mut step = WindowStep::of(64);
         assert_eq!(after(&mut step, 0), 1);
         assert_eq!(after(&mut step, u64::MAX / 64), 8);
@@ -103,8 +111,23 @@ mod tests {
         step.full(Seq(1), now);
         step.not_full();
         step.full(Seq(1), now + 1_000 * MILLISECOND);
-        assert_eq!(step.events(), 125, "a second without work is not a slow stage");
+        assert_eq!(step.events, 125, "a second without work is not a slow stage");
         step.full(Seq(11), now + 1_010 * MILLISECOND);
-        assert_eq!(step.events(), 2);
+        assert_eq!(step.events, 2);
+    }
+
+    #[test]
+    fn a_full_window_is_looked_at_again_a_step_on_or_where_everything_is_done() {
+        let mut step = WindowStep::of(1_000);
+        let now = Instant::now();
+        assert_eq!(step.goal(Seq(2_000)), None, "it was never full");
+        step.full(Seq(500), now);
+        assert_eq!(step.goal(Seq(1_500)), Some(Seq(625)), "an eighth on");
+        assert_eq!(step.goal(Seq(501)), Some(Seq(501)), "there is no more to reach");
+        assert_eq!(step.goal(Seq(500)), None, "nothing is left to be done, and nobody would wake it");
+        step.full(Seq(510), now + 10 * MILLISECOND);
+        assert_eq!(step.goal(Seq(1_500)), Some(Seq(512)), "a slow one gets on by two in two milliseconds");
+        step.not_full();
+        assert_eq!(step.goal(Seq(1_500)), None);
     }
 }
