@@ -297,6 +297,10 @@ impl Worker {
 }
 
 /// How much a worker does before it lets others have the thread.
+///
+/// To read a clock twice a turn would cost a short one a good part of what it takes. So a turn is timed from its beginning when
+/// the last one that was timed was long, or the last one was full, and one in [`TIMED_EVERY`] in any case. Another one is timed from
+/// its fourth event on.
 pub(crate) struct Turn {
     /// Events at most.
     budget: usize,
@@ -305,24 +309,40 @@ pub(crate) struct Turn {
     begun: Option<(Instant, usize)>,
     /// The last one took as many as it might.
     full: bool,
+    /// The last one that was timed was long; or none has been.
+    slow: bool,
+    /// Turns that took something since one did that was timed from its beginning.
+    untimed: u8,
     /// It is known to have taken a good part of its time.
     lingered: bool,
 }
 
-/// Events that a turn takes before it reads the clock, unless the one before was full, and most of them between two looks.
+/// Events that a turn takes before it reads the clock, unless it is timed from its beginning, and most of them between two looks.
 const LOOK_FIRST: usize = 4;
 const LOOK_EVERY: usize = 64;
+/// One in so many turns is timed from its beginning, however quick those before were.
+const TIMED_EVERY: u8 = 8;
 /// A turn after which others are to have the thread: long beside the system call that it is to look at them.
 const LINGERED: Duration = Duration::from_micros(100);
 
 impl Turn {
     pub(crate) const fn new() -> Self {
-        Self { budget: BUDGET_AT_FIRST, taken: 0, begun: None, full: false, lingered: false }
+        Self {
+            budget: BUDGET_AT_FIRST,
+            taken: 0,
+            begun: None,
+            full: false,
+            slow: true,
+            untimed: 0,
+            lingered: false,
+        }
     }
 
     fn begin(&mut self) {
         (self.taken, self.lingered) = (0, false);
-        self.begun = self.full.then(|| (Instant::now(), 0));
+        // Time is no input of a schedule that is to be run again.
+        let timed = !cfg!(any(loom, shuttle)) && (self.full || self.slow || self.untimed + 1 >= TIMED_EVERY);
+        self.begun = timed.then(|| (Instant::now(), 0));
     }
 
     /// True when it may take one more event.
@@ -336,17 +356,11 @@ impl Turn {
 
     #[inline(never)]
     fn has_time(&mut self) -> bool {
-        // Time is no input of a schedule that is to be run again.
-        if self.taken < LOOK_FIRST || cfg!(any(loom, shuttle)) {
+        if cfg!(any(loom, shuttle)) || self.taken == 0 || (self.begun.is_none() && self.taken < LOOK_FIRST) {
             return true;
         }
-        let (begun, before) = *self.begun.get_or_insert_with(|| (Instant::now(), self.taken));
-        let took = begun.elapsed();
-        self.lingered = took > LINGERED;
-        if took > TURN {
-            self.budget = budget_after(self.taken - before, took);
-        }
-        took <= TURN
+        let (begun, _) = *self.begun.get_or_insert_with(|| (Instant::now(), self.taken));
+        begun.elapsed() <= TURN
     }
 
     pub(crate) fn lingered(&self) -> bool {
@@ -354,14 +368,22 @@ impl Turn {
     }
 
     fn end(&mut self) {
-        if self.taken == self.budget
-            && let Some((begun, 0)) = self.begun
-        {
-            let took = begun.elapsed();
-            self.lingered = took > LINGERED;
-            self.budget = budget_after(self.budget, took);
+        if self.taken == 0 {
+            return;
         }
-        self.full = self.taken >= self.budget && !cfg!(any(loom, shuttle));
+        self.full = self.taken >= self.budget;
+        self.untimed = if matches!(self.begun, Some((_, 0))) { 0 } else { self.untimed.saturating_add(1) };
+        let Some((begun, before)) = self.begun else { return };
+        let timed = self.taken - before;
+        if timed == 0 {
+            return;
+        }
+        let took = begun.elapsed();
+        self.lingered = took > LINGERED;
+        self.slow = took > TURN;
+        if self.slow || (self.full && before == 0) {
+            self.budget = budget_after(timed, took);
+        }
     }
 }
 
@@ -381,27 +403,50 @@ mod tests {
     /// Found by reading: what had become slow kept its long turns, of which none was measured.
     #[test]
     fn a_turn_ends_when_its_time_is_over_however_long_the_turns_before_were() {
-        let mut turn = Turn { budget: BUDGET, ..Turn::new() };
+        let mut turn = Turn { budget: BUDGET, slow: false, ..Turn::new() };
+        let taken = slow_turn(&mut turn, usize::MAX);
+        assert!((LOOK_FIRST..=2 * LOOK_FIRST).contains(&taken), "{taken}");
+        assert_eq!(slow_turn(&mut turn, usize::MAX), 1, "of one that is this slow");
+    }
+
+    /// How many events the turn takes of as many as there are, when each takes as long as a turn may.
+    fn slow_turn(turn: &mut Turn, there_are: usize) -> usize {
         turn.begin();
-        let begun = Instant::now();
-        while turn.goes_on() {
+        while turn.taken < there_are && turn.goes_on() {
             std::thread::park_timeout(TURN);
         }
         turn.end();
-        assert!(
-            (LOOK_FIRST..=2 * LOOK_FIRST).contains(&turn.taken),
-            "{} in {:?}",
-            turn.taken,
-            begun.elapsed()
-        );
-        for _ in 0..3 {
-            turn.begin();
-            while turn.goes_on() {
-                std::thread::park_timeout(TURN);
+        turn.taken
+    }
+
+    /// Found by a test of the window: a slow stage before which there were never more than six events was not known as slow,
+    /// and showed how far it was after six.
+    #[test]
+    fn one_that_is_slow_is_known_as_slow_however_few_events_there_are_for_a_turn() {
+        assert_eq!(slow_turn(&mut Turn::new(), 6), 1, "nothing is known of it yet");
+        for there_are in [1, 3, LOOK_FIRST, LOOK_FIRST + 2] {
+            let mut turn = Turn { slow: false, ..Turn::new() };
+            for _ in 0..TIMED_EVERY {
+                slow_turn(&mut turn, there_are);
+                // A turn without anything in it tells nothing.
+                turn.begin();
+                turn.end();
             }
-            turn.end();
+            assert_eq!((turn.budget, slow_turn(&mut turn, 6)), (1, 1), "there were {there_are}");
         }
-        assert_eq!(turn.taken, 1, "of one that is this slow");
+    }
+
+    #[test]
+    fn one_that_is_quick_is_timed_now_and_then() {
+        let mut turn = Turn::new();
+        let timed = (0..20 * u32::from(TIMED_EVERY)).filter(|_| {
+            turn.begin();
+            let timed = turn.begun.is_some();
+            assert!(turn.goes_on());
+            turn.end();
+            timed
+        });
+        assert!((20..40).contains(&timed.count()));
     }
 
     #[test]

@@ -252,6 +252,34 @@ fn a_flow_beside_a_slow_stage_goes_on() {
     assert!(slow.cursor < Seq(900), "{slow:?}");
 }
 
+/// What a stage has done makes room at once: the order does not find out when it happens to look again.
+#[test]
+fn a_full_window_is_looked_at_with_each_event_of_a_slow_stage() {
+    let dir = tempfile::tempdir().unwrap();
+    let slow = Slow(Duration::from_millis(4));
+    let flow = Flow::named("slow").stage("slow", slow).on::<Moved>().build().unwrap();
+    let mut options = options(dir.path());
+    options.order.window_events = 8;
+    let engine = Engine::open(options, flow).unwrap();
+    for _ in 0..100 {
+        engine.submit(&Moved { cents: 1 }).key(Key(1)).send().unwrap();
+    }
+    let batches_at = |seq: u64| {
+        while engine.workers()[0].cursor < Seq(seq) {
+            assert!(engine.failure().is_none());
+            yield_now();
+        }
+        engine.metrics().batches
+    };
+    // The first turns are longer: nobody knows yet how slow it is.
+    let before = batches_at(20);
+    let batches = batches_at(80) - before;
+    assert!(
+        batches >= 30,
+        "{batches} batches for 60 events: six at a time are let in, and then none for a while"
+    );
+}
+
 struct Quick(Arc<AtomicU64>);
 
 impl Stage for Quick {
