@@ -45,6 +45,7 @@ mod progress;
 mod pump;
 mod report;
 mod signals;
+mod watch;
 
 use std::process::ExitCode;
 

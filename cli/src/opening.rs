@@ -36,10 +36,13 @@ impl From<Mode> for downbeat::Mode {
 
 /// Says on stderr what opening found, if it is worth a person's time.
 pub(crate) fn notices(engine: &Engine) {
-    for notice in &engine.opened().notices {
-        // Nobody is there to be told that stderr is closed.
-        let _ = writeln!(io::stderr(), "downbeat: note: {notice}");
-    }
+    engine.opened().notices.iter().for_each(|notice| note(notice));
+}
+
+/// Says on stderr what nobody asked for.
+pub(crate) fn note(line: &str) {
+    // Nobody is there to be told that stderr is closed.
+    let _ = writeln!(io::stderr(), "downbeat: note: {line}");
 }
 
 /// The floor of the disk on which a log is, or will be: measured before a run, while the disk has nothing else

@@ -17,11 +17,12 @@ use crate::args::{EngineArgs, OnBadInput, RunArgs};
 use crate::failure::Failure;
 use crate::figures::{digests, digests_json, speed};
 use crate::known::{Bad, Found, Known, Loaded, OnBad, Workload, find};
-use crate::opening::{floor, notices, options};
+use crate::opening::{floor, note, notices, options};
 use crate::page::{Page, count, number, rate};
 use crate::progress::{bar, spinner};
 use crate::pump::{Pumped, pump};
 use crate::signals::Signals;
+use crate::watch::watched;
 
 /// What was asked for, made sense of.
 struct Job<'a> {
@@ -56,8 +57,13 @@ pub(crate) fn run(args: RunArgs, flows: &[Known]) -> Result<(), Failure> {
     let engine = Engine::open(job.options(events), job.workload.live_flow(job.notifications.clone()))?;
     notices(&engine);
 
-    let pumped = pump(&engine, &mut *traffic, &signals, &bar(job.progress, "submitting", events))?;
-    engine.close()?;
+    let progress = bar(job.progress, "submitting", events);
+    let say = |line: &str| progress.suspend(|| note(line));
+    let pumped = watched(&engine, say, || {
+        let pumped = pump(&engine, &mut *traffic, &signals, &progress)?;
+        engine.close()?;
+        Ok::<_, Failure>(pumped)
+    })?;
     if let Some(signal) = pumped.signal {
         return Err(Failure::signal(
             signal,
