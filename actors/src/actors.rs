@@ -16,7 +16,7 @@ use crate::group::{Blueprint, CatchUp, Group, LeafPort};
 use crate::health::{Health, behind};
 use crate::hops::{HopLatency, Hops};
 use crate::host::{ActorCell, ActorId, Crash, Host};
-use crate::leaf::{LeafWorker, NewLanes, Watermark};
+use crate::leaf::{Gathered, LeafWorker, NewLanes, Watermark};
 use crate::node::Node;
 use crate::order::OrderBell;
 use crate::plan::Plan;
@@ -132,7 +132,7 @@ impl Actors {
                 durable: durable.clone(),
                 delivered,
                 partly: (Seq::ZERO, 0),
-                gathered: 0,
+                gathered: Gathered::default(),
                 lingered: false,
                 stages: senders.clone(),
                 values: Vec::with_capacity(64),

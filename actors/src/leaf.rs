@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use downbeat_flow::{Delivery, EventType, Leaf, STAGES_MAX};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
@@ -19,6 +19,8 @@ use crate::worker::{Progress, TURN};
 const BUDGET: usize = 64;
 /// Deliveries after which a leaf that always has more at hand is to flush.
 const GATHERED_MAX: usize = 1_000;
+/// Time after which it is to: how much comes again after a crash does not depend on how slow it is.
+const GATHERED_FOR: Duration = Duration::from_millis(100);
 
 // There is a bit for every stage.
 const _: () = assert!(STAGES_MAX <= u64::BITS as usize);
@@ -72,8 +74,7 @@ pub(crate) struct LeafWorker {
     /// The event of the last delivery, and the stages whose value for it was delivered, a bit for each: a group that is
     /// built again sends them again.
     pub(crate) partly: (Seq, u64),
-    /// Deliveries since the last flush.
-    pub(crate) gathered: usize,
+    pub(crate) gathered: Gathered,
     /// The last turn took its time.
     pub(crate) lingered: bool,
     /// Of every stage of the flow, its name and what it sends.
@@ -82,6 +83,23 @@ pub(crate) struct LeafWorker {
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
     pub(crate) stopped: bool,
+}
+
+/// What was delivered since the last flush.
+#[derive(Default)]
+pub(crate) struct Gathered {
+    deliveries: usize,
+    /// When the turn of the first of them began.
+    since: Option<Instant>,
+}
+
+impl Gathered {
+    /// True when a flush is due although there is more at hand.
+    fn is_enough(&self) -> bool {
+        // Time is no input of a schedule that is to be run again.
+        let long = |since: Instant| !cfg!(any(loom, shuttle)) && since.elapsed() >= GATHERED_FOR;
+        self.deliveries + BUDGET > GATHERED_MAX || self.since.is_some_and(long)
+    }
 }
 
 impl LeafWorker {
@@ -120,9 +138,12 @@ impl LeafWorker {
                 break;
             }
         }
-        if progress == Progress::Idle || self.gathered + BUDGET > GATHERED_MAX {
+        if self.gathered.deliveries > 0 {
+            self.gathered.since.get_or_insert(begun);
+        }
+        if progress == Progress::Idle || self.gathered.is_enough() {
             self.leaf.flush().map_err(|error| error.to_string())?;
-            self.gathered = 0;
+            self.gathered = Gathered::default();
             // Only now: what a leaf has gathered dies with the process, and a checkpoint says how far it is.
             self.node.pass(self.delivered);
         }
@@ -185,7 +206,7 @@ impl LeafWorker {
             );
             self.leaf.deliver(&delivery).map_err(|error| error.to_string())?;
             self.partly = (token.seq, before | bit);
-            self.gathered += 1;
+            self.gathered.deliveries += 1;
         }
         // Another stage may have sent a value for the same event, so only what is before it is done.
         self.delivered = self.delivered.max(Seq(token.seq.0 - 1));
@@ -239,7 +260,7 @@ mod tests {
             durable,
             delivered: Seq::ZERO,
             partly: (Seq::ZERO, 0),
-            gathered: 0,
+            gathered: Gathered::default(),
             lingered: false,
             stages: Arc::new([("one".into(), nothing), ("other".into(), nothing)]),
             values: Vec::new(),
@@ -287,12 +308,14 @@ mod tests {
     /// Writes what it is told only when it is asked to flush.
     #[derive(Default)]
     struct Gathering {
+        takes: Duration,
         gathered: Vec<Seq>,
         written: Arc<std::sync::Mutex<Vec<Seq>>>,
     }
 
     impl Leaf for Gathering {
         fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError> {
+            std::thread::park_timeout(self.takes);
             self.gathered.push(delivery.seq);
             assert!(self.gathered.len() <= GATHERED_MAX, "it is never asked to flush");
             Ok(())
@@ -308,15 +331,7 @@ mod tests {
     #[test]
     fn what_is_gathered_counts_as_delivered_when_it_is_flushed() {
         let events = 3 * GATHERED_MAX as u64;
-        let batch = batch_of(events);
-        let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
-        from.pass(Seq(events));
-        let (mut out, arrive) = lane(1 << 20, 1, &from, &node);
-        batch.records().for_each(|record| out.send_out(StageId(0), &record, &[]));
-        out.publish();
-        let leaf = Gathering::default();
-        let written = leaf.written.clone();
-        let mut leaf = worker(&node, leaf, arrive, Seq(events));
+        let (mut leaf, node, written) = gathering(events, Duration::ZERO);
         let mut turns_without = 0;
         while leaf.pump() == Progress::More {
             let written = written.lock().unwrap().last().copied().unwrap_or_default();
@@ -326,6 +341,36 @@ mod tests {
         assert!(turns_without > 1, "it is asked at every turn");
         assert_eq!(*written.lock().unwrap(), (1..=events).map(Seq).collect::<Vec<_>>());
         assert_eq!(node.cursor(), Seq(events));
+    }
+
+    /// Found by reading: one that takes a tenth of a second for a delivery and always has more at hand flushed after a minute
+    /// and a half, and all of it would have come again after a crash.
+    #[test]
+    fn one_that_is_slow_flushes_before_it_has_gathered_a_thousand() {
+        let (mut leaf, node, _) = gathering(3 * GATHERED_MAX as u64, 2 * TURN);
+        let begun = Instant::now();
+        let mut turns = 0;
+        while node.cursor() == Seq::ZERO {
+            assert_eq!(leaf.pump(), Progress::More);
+            turns += 1;
+        }
+        assert!(begun.elapsed() >= GATHERED_FOR, "after {turns} turns");
+        assert!(turns <= GATHERED_FOR.as_millis(), "after {turns} turns");
+        leaf.pump();
+        assert!(leaf.gathered.deliveries > 0, "that was not the last word for a while");
+    }
+
+    /// A leaf that takes so long for a delivery and has so many at hand; and what it has written.
+    fn gathering(events: u64, takes: Duration) -> (LeafWorker, Arc<Node>, Arc<std::sync::Mutex<Vec<Seq>>>) {
+        let batch = batch_of(events);
+        let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
+        from.pass(Seq(events));
+        let (mut out, arrive) = lane(1 << 20, 1, &from, &node);
+        batch.records().for_each(|record| out.send_out(StageId(0), &record, &[]));
+        out.publish();
+        let leaf = Gathering { takes, ..Gathering::default() };
+        let written = leaf.written.clone();
+        (worker(&node, leaf, arrive, Seq(events)), node, written)
     }
 }
 

@@ -56,7 +56,7 @@ fn watermark(told: fn(&Node)) {
         durable: durable.clone(),
         delivered: Seq::ZERO,
         partly: (Seq::ZERO, 0),
-        gathered: 0,
+        gathered: Gathered::default(),
         lingered: false,
         stages: Arc::new([("stage".into(), EventType::of::<Nothing>())]),
         values: Vec::new(),

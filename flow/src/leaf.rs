@@ -38,8 +38,9 @@ pub trait Leaf: Send + 'static {
     /// in the log, and the next opening delivers it.
     fn deliver(&mut self, delivery: &Delivery<'_>) -> Result<(), LeafError>;
 
-    /// Called when nothing more is at hand, and at least once in a thousand deliveries, so that a leaf can flush what it
-    /// gathered. What is not behind a flush does not count as delivered: after a crash it comes again.
+    /// Called when nothing more is at hand, and else at least once in a thousand deliveries and after a tenth of a second of them,
+    /// so that a leaf can flush what it gathered. What is not behind a flush does not count as delivered: after a crash it
+    /// comes again.
     ///
     /// # Errors
     ///
