@@ -116,12 +116,8 @@ fn one_that_is_slow_lags_who_sends_to_it_is_throttled_and_it_shows_every_step() 
         engine.submit(&Moved { cents: 1 }).key(Key(1)).send().unwrap();
     }
     until(&engine, "slow", |health| matches!(health, Health::Lagging { .. } | Health::Live));
-    let Health::Throttled { by } =
-        until(&engine, "echo", |health| matches!(health, Health::Throttled { .. }))
-    else {
-        unreachable!()
-    };
-    assert!(by > 1_000, "{by}");
+    // Thousands wait before it, as soon as the order has got so far.
+    until(&engine, "echo", |health| matches!(health, Health::Throttled { by } if by > 1_000));
     // A turn of a slow stage ends after a millisecond or an event: it is seen to get on.
     let cursor = || engine.workers().iter().find(|worker| worker.name == "slow").unwrap().cursor;
     let before = cursor();
