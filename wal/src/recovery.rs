@@ -323,7 +323,10 @@ fn decide(
 ) -> Result<(), ScanError> {
     let next = outcome.chain.next_batch;
     let hint = survey.manifest.map_or(BatchNo::ZERO, |manifest| manifest.durable);
-    outcome.resume_at = outcome.kept.last_segment.map_or(outcome.oldest, next_segment);
+    // Of a log without its front only the header of its first segment says where it begins: that one stays.
+    let oldest = survey.segments.get(&outcome.oldest).and_then(|segment| segment.header());
+    let begins = oldest.map(|_| outcome.oldest).filter(|oldest| *oldest > SegmentId(1));
+    outcome.resume_at = outcome.kept.last_segment.or(begins).map_or(outcome.oldest, next_segment);
     let said = survey.manifest.is_some_and(|manifest| manifest.closed && manifest.durable.next() == next);
     // A segment that was used after the close: the device has lost the manifest that was written before it.
     let used = survey.segments.range(outcome.resume_at..).any(|(_, later)| later.block != HeaderBlock::Empty);
@@ -377,10 +380,11 @@ fn decide(
             reason,
         });
     }
+    // Also behind one without batches, which is made anew.
     let torn_header = survey
         .segments
-        .get(&outcome.resume_at)
-        .is_some_and(|segment| matches!(segment.block, HeaderBlock::Invalid(_)));
+        .range(outcome.resume_at..)
+        .any(|(_, segment)| matches!(segment.block, HeaderBlock::Invalid(_)));
     outcome.row = match (outcome.kept.last_segment, behind.dirty || torn_header) {
         (None, false) => Row::B,
         (_, false) => Row::D,

@@ -6,10 +6,12 @@ mod common;
 use common::{append, memory_options, open};
 use downbeat_record::{BLOCK, BatchNo, Seq, Timestamp};
 use downbeat_wal::error::Damage;
+use downbeat_wal::storage::Storage;
 use downbeat_wal::storage::memory::{Fault, Outcome, Step};
-use downbeat_wal::{Memory, OpenError, ScanError};
+use downbeat_wal::{Log, Memory, OpenError, ScanError, names};
 
 const FIRST: &str = "00000000000000000001.seg";
+const SECOND: &str = "00000000000000000002.seg";
 
 /// Six batches of one block each, all acknowledged; closed or dropped.
 fn log_of_six(heartbeat: bool) -> Memory {
@@ -152,4 +154,42 @@ fn a_truncated_file_is_refused_even_where_no_mark_speaks() {
         // Batches 4 to 6 are gone with their marks, but a segment has its full size before it is used.
         assert!(matches!(refusal(&memory), ScanError::Truncated { len: found, .. } if found == len as u64));
     }
+}
+
+/// Found by fuzzing: where nothing of it was there, the first segment of a log without its front was made anew with the first
+/// append. Until then nothing said where the log begins, and the next opening missed what had been cut off.
+#[test]
+fn a_log_without_its_front_keeps_the_header_that_says_where_it_begins() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    while memory.bytes(SECOND).is_none_or(|bytes| bytes[BLOCK] == 0) {
+        append(&mut log, 3, 5_000);
+        log.drain().unwrap();
+    }
+    drop(log);
+    let second = memory.bytes(SECOND).unwrap();
+    let before = BatchNo(u64::from_le_bytes(second[72..80].try_into().unwrap()) - 1);
+    memory.remove(FIRST).unwrap();
+    let emptied = second[..BLOCK].iter().copied().chain(vec![0; second.len() - BLOCK]).collect::<Vec<_>>();
+    memory.tamper(SECOND, |bytes| bytes.clone_from(&emptied));
+    for slot in names::MANIFEST {
+        memory.tamper_if_there(slot, |bytes| {
+            for (at, number) in [(48, 2), (64, before.0)] {
+                bytes[at..at + 8].copy_from_slice(&u64::to_le_bytes(number));
+            }
+            let crc = crc32c::crc32c(&bytes[..124]);
+            bytes[124..128].copy_from_slice(&crc.to_le_bytes());
+        });
+    }
+    for _ in 0..2 {
+        let (_, recovered, _) = open(&memory_options(&memory)).unwrap();
+        assert_eq!((recovered.batches, recovered.last_batch), (0, before));
+        assert!(memory.bytes(SECOND).unwrap() == emptied, "it stays as it was");
+    }
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 3, 100);
+    log.drain().unwrap();
+    drop(log);
+    let (_, recovered) = Log::open(&memory_options(&memory), |_| Ok(())).unwrap();
+    assert_eq!((recovered.batches, recovered.last_batch), (1, before.next()));
 }

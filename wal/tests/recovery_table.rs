@@ -217,6 +217,18 @@ fn row_g_a_header_torn_behind_its_first_sector_is_torn() {
     }
 }
 
+/// Found by fuzzing: with no batch kept, only the header of the first segment was asked, and the torn one of the second went
+/// without a word.
+#[test]
+fn row_g_a_torn_header_behind_a_segment_without_batches_is_torn() {
+    let memory = log_of(20, 5_000);
+    names::MANIFEST.iter().for_each(|name| _ = memory.tamper_if_there(name, |bytes| bytes[60] ^= 1));
+    memory.tamper(FIRST, |bytes| bytes[BLOCK..].fill(0));
+    memory.tamper(SECOND, |bytes| (bytes[48] ^= 1, bytes[BLOCK..].fill(0)).1);
+    let (_, recovered, _) = open(&memory_options(&memory)).unwrap();
+    assert_eq!((recovered.row, recovered.batches), (Row::G, 0));
+}
+
 /// Found by the simulator: with the header of the next segment torn by a crash, what stood behind a damaged batch in
 /// the segment before was not looked at, and acknowledged batches were cut as a torn tail.
 #[test]

@@ -82,7 +82,7 @@ pub(super) fn open(options: &Options, visit: &mut Visit<'_>) -> Result<(Log, Rec
         None => draw_log_id(&*storage).map_err(|source| io_error(&*storage, "draw", "", source))?,
     };
     let epoch = Epoch(outcome.epoch.0 + 1);
-    let last_segment = outcome.kept.last_segment.unwrap_or(SegmentId(outcome.oldest.0 - 1));
+    let last_segment = SegmentId(outcome.resume_at.0 - 1);
     let mut manifest = Manifest {
         generation: outcome.manifest.map_or(1, |manifest| manifest.generation + 1),
         log_id,
