@@ -12,11 +12,12 @@ use crate::board::{Board, Sums};
 use crate::error::StartError;
 use crate::faults::{Fault, Faults};
 use crate::feeds::{Change, Changes, Feeds};
+use crate::gate::Gate;
 use crate::group::{Blueprint, CatchUp, Group, LeafPort};
 use crate::health::{Health, behind};
 use crate::hops::{HopLatency, Hops};
 use crate::host::{ActorCell, ActorId, Crash, Host};
-use crate::leaf::{Gathered, LeafWorker, NewLanes, Watermark};
+use crate::leaf::{Gathered, LeafWorker, NewLanes};
 use crate::node::Node;
 use crate::order::OrderBell;
 use crate::plan::Plan;
@@ -54,7 +55,7 @@ struct Shared {
     leaf_host: Host,
     conductor: ActorCell,
     groups: Mutex<Vec<GroupState>>,
-    durable: Arc<Watermark>,
+    gate: Arc<Gate>,
     changes: Arc<Changes>,
     leaf_names: Vec<Arc<str>>,
 }
@@ -84,12 +85,12 @@ impl Actors {
             flow.stages().iter().map(|stage| (stage.name.clone(), stage.output)).collect();
         let progress: Vec<_> =
             flow.leaves().iter().map(|leaf| logged_progress(&ports.checkpoints, &leaf.name)).collect();
-        let board =
-            Arc::new(Board::new(names, plan.reports(), settings.checkpoint_interval, ports.checkpoints));
+        let leaf_nodes: Vec<_> = flow.leaves().iter().map(|_| Arc::new(Node::new())).collect();
+        let gate = Arc::new(Gate::new(ports.recovered, leaf_nodes.clone()));
+        let (reports, interval) = (plan.reports(), settings.checkpoint_interval);
+        let board = Arc::new(Board::new(names, reports, interval, ports.checkpoints, gate.clone()));
         let order = Arc::new(OrderBell::new(wake_order));
         let faults = Arc::new(Faults::new(order.clone()));
-        let durable = Arc::new(Watermark::default());
-        durable.set(ports.recovered);
 
         let hosts = (0..settings.threads.max(1))
             .map(|index| {
@@ -103,8 +104,7 @@ impl Actors {
 
         let mut leaf_ports = Vec::new();
         let mut leaf_workers = Vec::new();
-        for (index, def) in flow.leaves().iter().enumerate() {
-            let node = Arc::new(Node::new());
+        for (index, (def, node)) in flow.leaves().iter().zip(leaf_nodes).enumerate() {
             let new_lanes = Arc::new(NewLanes::default());
             let upstream = plan.leaves[index].clone();
             let mut leaf = def.take();
@@ -129,7 +129,8 @@ impl Actors {
                 leaf,
                 lanes: upstream.iter().map(|_| None).collect(),
                 new_lanes: new_lanes.clone(),
-                durable: durable.clone(),
+                gate: gate.clone(),
+                kept_max: settings.backlog_bytes,
                 delivered,
                 partly: (Seq::ZERO, 0),
                 gathered: Gathered::default(),
@@ -178,7 +179,7 @@ impl Actors {
             leaf_host,
             conductor,
             groups: Mutex::new(groups),
-            durable,
+            gate,
             changes: changes.clone(),
             leaf_names,
         });
@@ -206,12 +207,7 @@ impl Actors {
 
     /// Moves the durable watermark: leaves may deliver what follows from events up to it.
     pub fn durable(&self, upto: Seq) {
-        self.shared.durable.set(upto);
-        for leaf in &self.shared.blueprint.leaves {
-            if leaf.node.gated.take() {
-                leaf.node.bell.ring();
-            }
-        }
+        self.shared.gate.open(upto);
     }
 
     /// Why the flow cannot go on, if it cannot.
@@ -280,7 +276,7 @@ impl Actors {
         }
         for (port, name) in blueprint.leaves.iter().zip(&self.shared.leaf_names) {
             // What is not durable yet, it cannot deliver.
-            let reach = passed(&port.upstream).unwrap_or(published).min(self.shared.durable.get());
+            let reach = passed(&port.upstream).unwrap_or(published).min(self.shared.gate.upto());
             all.push(WorkerStatus {
                 name: name.to_string(),
                 shard: 0,

@@ -2,14 +2,15 @@
 //!
 //! A barrier is a seq. Every worker, on passing it, reports the digests of its stages; nobody waits. When the
 //! last report is in, the checkpoint is complete: it is compared with the one in the log for that seq, if there
-//! is one, and handed to the engine to be logged otherwise.
+//! is one, and handed to the engine to be logged otherwise. Leaves wait for that word ([`Gate`]).
 
 use std::collections::BTreeMap;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use downbeat_flow::{StageId, StageSums};
 use downbeat_record::{Checkpoint, Seq, StageDigest};
 
+use crate::gate::Gate;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 
 /// The code gives another digest than the log has.
@@ -88,6 +89,8 @@ pub(crate) struct Board {
     reports: usize,
     interval: u64,
     logged: BTreeMap<Seq, Checkpoint>,
+    /// Told how far the code has given what the log has.
+    gate: Arc<Gate>,
     /// A barrier asked for now: `u64::MAX` when none is.
     asked: AtomicU64,
     news: AtomicBool,
@@ -95,24 +98,35 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(names: Vec<String>, reports: usize, interval: u64, logged: Vec<Checkpoint>) -> Self {
-        Self {
+    pub(crate) fn new(
+        names: Vec<String>,
+        reports: usize,
+        interval: u64,
+        logged: Vec<Checkpoint>,
+        gate: Arc<Gate>,
+    ) -> Self {
+        let board = Self {
             names,
             reports,
             interval,
             logged: logged.into_iter().map(|checkpoint| (checkpoint.seq, checkpoint)).collect(),
+            gate,
             asked: AtomicU64::new(u64::MAX),
             news: AtomicBool::new(false),
             inner: Mutex::default(),
-        }
+        };
+        board.gate.confirm(Seq::ZERO, board.next_logged(Seq::ZERO));
+        board
+    }
+
+    /// The first checkpoint that the log has after `seq`.
+    fn next_logged(&self, seq: Seq) -> Option<Seq> {
+        self.logged.range(seq.next()..).next().map(|(logged, _)| *logged)
     }
 
     /// The first barrier after `seq`: as long as the log has checkpoints, those and no others.
     pub(crate) fn next_barrier(&self, seq: Seq) -> Seq {
-        match self.logged.range(seq.next()..).next() {
-            Some((logged, _)) => *logged,
-            None => Seq((seq.0 / self.interval + 1) * self.interval),
-        }
+        self.next_logged(seq).unwrap_or(Seq((seq.0 / self.interval + 1) * self.interval))
     }
 
     /// Asks for a checkpoint at the last seq, where every worker already is or soon will be.
@@ -162,7 +176,9 @@ impl Board {
         let sums = self.sums(seq, &reports);
         (inner.complete_upto, inner.newest) = (seq, reports);
         let compared = match self.logged.get(&seq) {
-            Some(logged) => compare(&sums, logged),
+            Some(logged) => {
+                compare(&sums, logged).inspect(|()| self.gate.confirm(seq, self.next_logged(seq)))
+            }
             None => {
                 inner.complete.push(sums);
                 Ok(())

@@ -21,7 +21,7 @@ pub enum Fault {
     Command(#[from] Mismatch),
     /// Stages emit events faster than the order can ever take them in.
     #[error(
-        "stages hold back {held} emitted events, more than the {max} bytes that they may (`command_backlog_bytes`): it seems \
+        "stages hold back {held} emitted events, more than the {max} bytes that they may (`backlog_bytes`): it seems \
          that each event causes more than one other, without end"
     )]
     Flood {
@@ -34,7 +34,7 @@ pub enum Fault {
     #[error(
         "what stage `{stage}` emits for the log, for seq {cause} and what follows it, is not in it so far and takes more than \
          the {max} bytes that it may: what a stage emits that is new to a log comes behind all that was there. Open it \
-         with a larger `command_backlog_bytes`, or begin a new log with the stage"
+         with a larger `backlog_bytes`, or begin a new log with the stage"
     )]
     Recalled {
         /// The stage.

@@ -141,7 +141,7 @@ impl Blueprint {
                     ledger: Some(Recall::new(names, alone)),
                     backlog: Default::default(),
                     held: 0,
-                    held_max: self.settings.command_backlog_bytes,
+                    held_max: self.settings.backlog_bytes,
                 },
                 board: self.board.clone(),
                 next_barrier: self.board.next_barrier(Seq::ZERO),

@@ -31,7 +31,7 @@ use crate::words::{WordsIn, WordsOut, ring};
 /// Bytes of a word, the unit of a lane and the alignment of an archive.
 const WORD: usize = size_of::<u128>();
 /// Words in front of a value that leaves the process: timestamp and key, correlation.
-const PREFIX_WORDS: usize = 2;
+pub(crate) const PREFIX_WORDS: usize = 2;
 /// The most that one stage puts on a lane for one event: its token, the prefix, the value.
 const EVENT_WORDS_MAX: usize = 1 + PREFIX_WORDS + VALUE_WORDS_MAX;
 /// Words of a value; few in a model, where every word is two atomics that it keeps a history of.

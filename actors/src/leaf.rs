@@ -1,6 +1,7 @@
-//! The state of a leaf actor: takes values off its lanes, in the order of seq, once they are durable.
+//! The state of a leaf actor: takes values off its lanes, in the order of seq, once the gate is open for them.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,10 +10,12 @@ use downbeat_flow::{Delivery, EventType, Leaf, STAGES_MAX};
 use downbeat_record::{Correlation, Key, Seq, Timestamp};
 
 use crate::faults::{Fault, Faults};
-use crate::lane::{LaneIn, value_bytes};
+use crate::gate::Gate;
+use crate::lane::{LaneIn, PREFIX_WORDS, value_bytes};
 use crate::node::Node;
 use crate::order::OrderBell;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::sync::{AtomicBool, Mutex, Ordering};
+use crate::token::Token;
 use crate::worker::{Progress, TURN};
 
 /// Deliveries before a leaf lets others have the thread, if they take no longer than a turn of a stage.
@@ -24,20 +27,6 @@ const GATHERED_FOR: Duration = Duration::from_millis(100);
 
 // There is a bit for every stage.
 const _: () = assert!(STAGES_MAX <= u64::BITS as usize);
-
-/// The last durable seq, as the actors know it.
-#[derive(Default)]
-pub(crate) struct Watermark(AtomicU64);
-
-impl Watermark {
-    pub(crate) fn get(&self) -> Seq {
-        Seq(self.0.load(Ordering::Acquire))
-    }
-
-    pub(crate) fn set(&self, seq: Seq) {
-        self.0.store(seq.0, Ordering::Release);
-    }
-}
 
 /// Lanes from workers that were built anew, waiting for the leaf to take them over.
 #[derive(Default)]
@@ -66,9 +55,11 @@ pub(crate) struct LeafWorker {
     pub(crate) name: Arc<str>,
     pub(crate) leaf: Box<dyn Leaf>,
     /// One per upstream worker; `None` until the first incarnation has handed over its lane.
-    pub(crate) lanes: Vec<Option<LaneIn>>,
+    pub(crate) lanes: Vec<Option<Arriving>>,
     pub(crate) new_lanes: Arc<NewLanes>,
-    pub(crate) durable: Arc<Watermark>,
+    pub(crate) gate: Arc<Gate>,
+    /// Bytes that may be held back before the gate.
+    pub(crate) kept_max: usize,
     /// Everything up to here needs no delivery: it was delivered, in this life or an earlier one, or nothing was sent for it.
     pub(crate) delivered: Seq,
     /// The event of the last delivery, and the stages whose value for it was delivered, a bit for each: a group that is
@@ -83,6 +74,64 @@ pub(crate) struct LeafWorker {
     pub(crate) faults: Arc<Faults>,
     pub(crate) order: Arc<OrderBell>,
     pub(crate) stopped: bool,
+}
+
+/// What one worker sends.
+pub(crate) struct Arriving {
+    lane: LaneIn,
+    /// Taken off the lane before it may leave, so that there is room for what comes up to the checkpoint that decides on it;
+    /// all of it older than what is on the lane.
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+}
+
+/// A value that waits for its checkpoint.
+struct Kept {
+    token: Token,
+    prefix: [u128; PREFIX_WORDS],
+    value: Box<[u128]>,
+}
+
+impl From<LaneIn> for Arriving {
+    fn from(lane: LaneIn) -> Self {
+        Self { lane, kept: VecDeque::new(), kept_bytes: 0 }
+    }
+}
+
+impl Arriving {
+    fn head(&mut self) -> Option<Token> {
+        self.kept.front().map(|kept| kept.token).or_else(|| self.lane.head())
+    }
+
+    /// As [`LaneIn::take_out`].
+    fn take_out(&mut self, values: &mut Vec<u128>) -> Option<(Token, [u128; PREFIX_WORDS], usize)> {
+        let Some(kept) = self.kept.pop_front() else { return self.lane.take_out(values) };
+        self.kept_bytes -= kept.bytes();
+        let start = values.len();
+        values.extend(kept.value);
+        Some((kept.token, kept.prefix, start))
+    }
+
+    /// Takes off the lane what follows from events after `upto`; up to `delivered` it needs no delivery.
+    fn keep(&mut self, upto: Seq, delivered: Seq, values: &mut Vec<u128>) {
+        values.clear();
+        while self.lane.head().is_some_and(|token| token.seq > upto)
+            && let Some((token, prefix, _)) = self.lane.take_out(values)
+        {
+            if token.seq > delivered {
+                let kept = Kept { token, prefix, value: values.as_slice().into() };
+                self.kept_bytes += kept.bytes();
+                self.kept.push_back(kept);
+            }
+            values.clear();
+        }
+    }
+}
+
+impl Kept {
+    fn bytes(&self) -> usize {
+        size_of::<Self>() + size_of_val(&*self.value)
+    }
 }
 
 /// What was delivered since the last flush.
@@ -106,7 +155,7 @@ impl LeafWorker {
     /// Delivers what may leave, up to a budget.
     pub(crate) fn pump(&mut self) -> Progress {
         for (index, lane) in self.new_lanes.take() {
-            self.lanes[index] = Some(lane);
+            self.lanes[index] = Some(lane.into());
         }
         if !self.stopped {
             // A leaf that panics has stopped like one that says so. What it was at may have been done or not, so
@@ -149,8 +198,29 @@ impl LeafWorker {
         }
         // The window does not wait for leaves; a shutdown does, for everything.
         self.order.moved(Seq::ZERO);
-        self.lanes.iter().flatten().for_each(LaneIn::relieve);
+        if self.gate.awaits_checkpoint() {
+            self.keep()?;
+        }
+        self.lanes.iter().flatten().for_each(|from| from.lane.relieve());
         Ok(progress)
+    }
+
+    /// Makes room for what is sent up to the next checkpoint in the log: until that is reached nothing else can be delivered.
+    #[cold]
+    fn keep(&mut self) -> Result<(), String> {
+        let (delivered, upto, max) = (self.delivered, self.gate.upto(), self.kept_max);
+        for from in self.lanes.iter_mut().flatten() {
+            from.keep(upto, delivered, &mut self.values);
+        }
+        let kept: usize = self.lanes.iter().flatten().map(|from| from.kept_bytes).sum();
+        if kept <= max {
+            return Ok(());
+        }
+        Err(format!(
+            "it has delivered what follows from seq {delivered}, the code is known to be that of the log up to seq {upto}, and what \
+             it would get before the next checkpoint takes more than the {max} bytes that may be held back: open the log with a \
+             larger `backlog_bytes`"
+        ))
     }
 
     #[cold]
@@ -163,24 +233,25 @@ impl LeafWorker {
     /// Nothing of it is delivered any more, and nobody must wait for that. The cursor stays, so the next opening
     /// delivers it.
     fn discard(&mut self) {
-        for lane in self.lanes.iter_mut().flatten() {
+        for from in self.lanes.iter_mut().flatten() {
             self.values.clear();
-            while lane.take_out(&mut self.values).is_some() {
+            while from.take_out(&mut self.values).is_some() {
                 self.values.clear();
             }
-            lane.relieve();
+            from.lane.relieve();
         }
     }
 
-    /// The last seq whose values may leave: every upstream worker has passed it, and it is durable.
+    /// The last seq whose values may leave: every upstream worker has passed it, and the gate is open for it.
     fn limit(&self) -> Option<Seq> {
-        let passed = self.lanes.iter().map(|lane| lane.as_ref().map(LaneIn::passed)).min().flatten()?;
-        let mut durable = self.durable.get();
-        if durable < passed {
+        let passed = |from: &Option<Arriving>| from.as_ref().map(|from| from.lane.passed());
+        let passed = self.lanes.iter().map(passed).min().flatten()?;
+        let mut upto = self.gate.upto();
+        if upto < passed {
             self.node.gated.raise();
-            durable = self.durable.get();
+            upto = self.gate.upto();
         }
-        Some(passed.min(durable))
+        Some(passed.min(upto))
     }
 
     /// Delivers the next value up to `limit`; false when there is none.
@@ -238,7 +309,7 @@ mod tests {
     }
 
     fn batch_of(events: u64) -> Batch {
-        let mut batch = Batch::with_capacity(1 << 20, 0);
+        let mut batch = Batch::with_capacity(4096 + events as usize * 128, 0);
         batch.open(Seq(1));
         for seq in 1..=events {
             batch.push(&Fields::default(), Timestamp(seq), &[]).unwrap();
@@ -247,17 +318,18 @@ mod tests {
     }
 
     fn worker(node: &Arc<Node>, leaf: impl Leaf, lane: LaneIn, upto: Seq) -> LeafWorker {
-        let durable = Arc::new(Watermark::default());
-        durable.set(upto);
+        let gate = Arc::new(Gate::new(Seq::ZERO, Vec::new()));
+        gate.set(upto);
         let order = Arc::new(OrderBell::new(|| ()));
         let nothing = EventType::of::<Nothing>();
         LeafWorker {
             node: node.clone(),
             name: "leaf".into(),
             leaf: Box::new(leaf),
-            lanes: vec![Some(lane)],
+            lanes: vec![Some(lane.into())],
             new_lanes: Arc::new(NewLanes::default()),
-            durable,
+            gate,
+            kept_max: 0,
             delivered: Seq::ZERO,
             partly: (Seq::ZERO, 0),
             gathered: Gathered::default(),
@@ -278,7 +350,7 @@ mod tests {
         let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
         from.pass(Seq(events));
         let arriving = || {
-            let (mut out, arrive) = lane(64 << 10, 2, &from, &node);
+            let (mut out, arrive) = lane(8 << 10, 2, &from, &node);
             for record in batch.records() {
                 out.send_out(StageId(0), &record, &[]);
                 if record.seq.0.is_multiple_of(2) {
@@ -303,6 +375,20 @@ mod tests {
         });
         assert_eq!(*delivered.lock().unwrap(), expected.collect::<Vec<_>>());
         assert_eq!(node.cursor(), Seq(events));
+    }
+
+    /// It would be held twice, without the lane to stop who sends it.
+    #[test]
+    fn what_is_not_durable_yet_stays_on_the_lane() {
+        let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
+        let (mut out, arrive) = lane(8 << 10, 1, &from, &node);
+        batch_of(5).records().for_each(|record| out.send_out(StageId(0), &record, &[]));
+        out.publish();
+        from.pass(Seq(5));
+        let mut leaf = worker(&node, Recording(Arc::default()), arrive, Seq(3));
+        assert_eq!(leaf.pump(), Progress::Idle);
+        let from = leaf.lanes[0].as_mut().unwrap();
+        assert_eq!((from.lane.head().unwrap().seq, from.kept.len()), (Seq(4), 0));
     }
 
     /// Writes what it is told only when it is asked to flush.
@@ -365,7 +451,7 @@ mod tests {
         let batch = batch_of(events);
         let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
         from.pass(Seq(events));
-        let (mut out, arrive) = lane(1 << 20, 1, &from, &node);
+        let (mut out, arrive) = lane(events as usize * 64, 1, &from, &node);
         batch.records().for_each(|record| out.send_out(StageId(0), &record, &[]));
         out.publish();
         let leaf = Gathering { takes, ..Gathering::default() };

@@ -29,6 +29,7 @@ mod error;
 mod fate;
 mod faults;
 mod feeds;
+mod gate;
 mod group;
 mod health;
 #[cfg(not(shuttle))]

@@ -27,9 +27,9 @@ impl Leaf for Counting {
     }
 }
 
-/// Values for two events lie on the lane; the watermark moves over both while the leaf pumps. `told` is what the
-/// sequencer does after each move.
-fn watermark(told: fn(&Node)) {
+/// Values for two events lie on the lane; the watermark moves over both while the leaf pumps. `moves` is how it
+/// moves.
+fn watermark(moves: fn(&Gate, Seq)) {
     let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
     let (mut out, arrive) = lane(16 * 16, 1, &from, &node);
     for record in two_events().records() {
@@ -46,14 +46,15 @@ fn watermark(told: fn(&Node)) {
         },
     );
     let disk = Disk::default();
-    let durable = Arc::new(Watermark::default());
+    let gate = Arc::new(Gate::new(Seq::ZERO, vec![node.clone()]));
     let mut leaf = LeafWorker {
         node: node.clone(),
         name: "counting".into(),
         leaf: Box::new(Counting { disk: disk.clone(), delivered: 0 }),
-        lanes: vec![Some(arrive)],
+        lanes: vec![Some(arrive.into())],
         new_lanes: Arc::new(NewLanes::default()),
-        durable: durable.clone(),
+        gate: gate.clone(),
+        kept_max: 0,
         delivered: Seq::ZERO,
         partly: (Seq::ZERO, 0),
         gathered: Gathered::default(),
@@ -67,8 +68,7 @@ fn watermark(told: fn(&Node)) {
     let sequencer = thread::spawn(move || {
         for seq in 1..=2 {
             disk.store(seq, Ordering::Relaxed);
-            durable.set(Seq(seq));
-            told(&node);
+            moves(&gate, Seq(seq));
         }
     });
     while leaf.node.cursor() < Seq(2) {
@@ -92,22 +92,12 @@ fn two_events() -> Batch {
 
 #[test]
 fn a_leaf_at_the_watermark_is_rung_when_it_moves_and_delivers_nothing_before() {
-    check(|| {
-        watermark(|node| {
-            if node.gated.take() {
-                node.bell.ring();
-            }
-        });
-    });
+    check(|| watermark(Gate::open));
 }
 
 /// Without the ring the leaf sleeps for ever, which loom sees as a model without an end.
 #[test]
 #[should_panic(expected = "exceeded maximum number of branches")]
 fn a_leaf_that_nobody_rings_sleeps_for_ever() {
-    check(|| {
-        watermark(|node| {
-            node.gated.take();
-        });
-    });
+    check(|| watermark(Gate::set));
 }

@@ -22,12 +22,14 @@ pub struct Settings {
     pub batches: usize,
     /// Events between two checkpoints. Default 65,536.
     pub checkpoint_interval: u64,
-    /// Bytes of commands a worker may hold back, each counted with 256 besides its payload. Default 256 MiB.
+    /// Bytes that a worker may hold back of commands, each counted with 256 besides its payload, and a leaf of values, each with
+    /// 80 besides. Default 256 MiB.
     ///
-    /// While the front door is full they wait for it; beyond this the flow is taken for running away. While the log is read
+    /// Commands: while the front door is full they wait for it; beyond this the flow is taken for running away. While the log is read
     /// again they wait for their place in it: what a stage emits that was new to a long log comes behind all of that, so
-    /// such a log needs room for it whenever it is opened.
-    pub command_backlog_bytes: usize,
+    /// such a log needs room for it whenever it is opened. Values: while the log is read again, a leaf that is behind holds what
+    /// it gets before the next checkpoint in the log.
+    pub backlog_bytes: usize,
     /// Events by which the order goes on while a shard group is rebuilt, and the others with it. Default 262,144.
     ///
     /// What the group emits for them is held in memory until it is back, and while it is away nothing else slows producers
@@ -47,7 +49,7 @@ impl Default for Settings {
             lane_bytes: 128 * 1024,
             batches: 64,
             checkpoint_interval: 65_536,
-            command_backlog_bytes: 256 << 20,
+            backlog_bytes: 256 << 20,
             absent_events: 1 << 18,
             rebuilds: 5,
         }

@@ -93,8 +93,8 @@ impl Engine {
     ///
     /// [`ErrorKind::Locked`], [`ErrorKind::Corrupt`], [`ErrorKind::Diverged`], [`ErrorKind::Invalid`] for settings
     /// and contracts that cannot be, [`ErrorKind::Full`], [`ErrorKind::Io`], [`ErrorKind::Poisoned`] when a leaf or a stage fails
-    /// while the log is read. What the log says is as it was. Code that diverges may
-    /// have had effects before that showed: a leaf that is behind goes on while the log is read.
+    /// while the log is read. What the log says is as it was. A leaf that is behind has been told nothing that follows from events
+    /// after the last checkpoint at which the code gave what the log has.
     pub fn open(options: Options, flow: Flow) -> Result<Self, Error> {
         // The log belongs to one thread from its birth: the kernel lets only the thread that made a ring use it.
         let (opened, wait) = std::sync::mpsc::sync_channel(1);

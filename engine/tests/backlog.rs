@@ -48,12 +48,12 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
     engine.close().unwrap();
 
     let mut narrow = options(dir.path());
-    narrow.actors.command_backlog_bytes = 64 << 10;
+    narrow.actors.backlog_bytes = 64 << 10;
     let refuse = || {
         let error = Engine::open(narrow.clone(), bank(Some(Scribe { again: 0 }))).map(drop).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("stage `scribe` emits") && message.contains("the 65536 bytes"), "{message}");
-        assert!(message.contains("`command_backlog_bytes`"), "{message}");
+        assert!(message.contains("`backlog_bytes`"), "{message}");
         assert_eq!((error.kind(), error.seq()), (ErrorKind::Invalid, Some(Seq(1))), "{message}");
     };
     refuse();
@@ -61,7 +61,7 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
         engine.fold_states::<Scribe, u64>("scribe", 0, |sum, _, noted| sum + noted).expect("it is there")
     };
     let mut wide = options(dir.path());
-    wide.actors.command_backlog_bytes = usize::MAX;
+    wide.actors.backlog_bytes = usize::MAX;
     let engine = Engine::open(wide, bank(Some(Scribe { again: 0 }))).unwrap();
     while noted(&engine) < 2_000 {
         assert!(engine.failure().is_none());
@@ -79,7 +79,7 @@ fn what_a_new_stage_emits_for_an_old_log_has_a_bound_and_goes_out_behind_it() {
 fn events_that_cause_more_of_themselves_stop_the_engine_and_not_the_machine() {
     let dir = tempfile::tempdir().unwrap();
     let mut options = options(dir.path());
-    options.actors.command_backlog_bytes = 64 << 10;
+    options.actors.backlog_bytes = 64 << 10;
     let engine = Engine::open(options, bank(Some(Scribe { again: 2 }))).unwrap();
     engine.submit(&Moved { cents: 1 }).key(Key(1)).wait().unwrap();
     let message = loop {
@@ -88,6 +88,6 @@ fn events_that_cause_more_of_themselves_stop_the_engine_and_not_the_machine() {
         }
         std::thread::yield_now();
     };
-    assert!(message.contains("stages hold back") && message.contains("`command_backlog_bytes`"), "{message}");
+    assert!(message.contains("stages hold back") && message.contains("`backlog_bytes`"), "{message}");
     assert_eq!(engine.close().unwrap_err().kind(), ErrorKind::Poisoned);
 }

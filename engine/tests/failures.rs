@@ -163,15 +163,21 @@ impl Leaf for Down {
 #[test]
 fn a_leaf_that_fails_while_the_log_is_read_again_is_an_error_and_no_wait() {
     let memory = Memory::new();
-    let engine = open(&memory, Notes::default());
+    // It is told something while the log is read as soon as the first of them is confirmed.
+    let options = || {
+        let mut options = in_memory(&memory);
+        options.actors.checkpoint_interval = 1_000;
+        options
+    };
+    let engine = Engine::open(options(), flow(Count::default(), Notes::default())).unwrap();
     for _ in 0..20_000 {
         engine.submit(&Moved { cents: 100 }).key(Key(1)).send().unwrap();
     }
     engine.close().unwrap();
     for panics in [false, true] {
         let flow = flow_to(Count::default(), Down { panics });
-        let (memory, (opened, wait)) = (memory.clone(), mpsc::sync_channel(1));
-        thread::spawn(move || opened.send(Engine::open(in_memory(&memory), flow).map(drop)));
+        let (options, (opened, wait)) = (options(), mpsc::sync_channel(1));
+        thread::spawn(move || opened.send(Engine::open(options, flow).map(drop)));
         let error = wait.recv_timeout(Duration::from_secs(60)).expect("it does not wait").unwrap_err();
         let message = error.to_string();
         assert!(message.contains("leaf `notes` stopped") && !message.contains('\n'), "{message}");

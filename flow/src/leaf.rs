@@ -5,8 +5,8 @@
 //! for that in `deliver`, neither for room nor for the receipt: the order may be waiting for this very leaf. A thread of its own
 //! can.
 //!
-//! What leaves has left: while a log is read again, a leaf that is behind gets values before the next checkpoint has shown that
-//! the code is that which wrote the log.
+//! What leaves has left: so while a log is read again, a leaf that is behind gets a value when the next checkpoint in the log has
+//! shown that the code is that which wrote it. After the last checkpoint nothing can show that.
 
 use std::any::TypeId;
 
