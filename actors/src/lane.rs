@@ -34,8 +34,9 @@ const WORD: usize = size_of::<u128>();
 pub(crate) const PREFIX_WORDS: usize = 2;
 /// The most that one stage puts on a lane for one event: its token, the prefix, the value.
 const EVENT_WORDS_MAX: usize = 1 + PREFIX_WORDS + VALUE_WORDS_MAX;
-/// Words of a value; few in a model, where every word is two atomics that it keeps a history of.
-const VALUE_WORDS_MAX: usize = match (cfg!(loom), cfg!(shuttle)) {
+/// Words of a value; few in a model, where every word is two atomics that it keeps a history of, and under Miri, which looks at
+/// all words of a lane whenever one is touched.
+const VALUE_WORDS_MAX: usize = match (cfg!(loom), cfg!(any(shuttle, miri))) {
     (true, _) => 1,
     (_, true) => 8,
     _ => OUTPUT_BYTES_MAX.div_ceil(WORD),

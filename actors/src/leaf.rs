@@ -18,10 +18,10 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 use crate::token::Token;
 use crate::worker::{Progress, TURN};
 
-/// Deliveries before a leaf lets others have the thread, if they take no longer than a turn of a stage.
-const BUDGET: usize = 64;
-/// Deliveries after which a leaf that always has more at hand is to flush.
-const GATHERED_MAX: usize = 1_000;
+/// Deliveries before a leaf lets others have the thread, if they take no longer than a turn of a stage; few under Miri.
+const BUDGET: usize = if cfg!(miri) { 16 } else { 64 };
+/// Deliveries after which a leaf that always has more at hand is to flush; few under Miri.
+const GATHERED_MAX: usize = if cfg!(miri) { 50 } else { 1_000 };
 /// Time after which it is to: how much comes again after a crash does not depend on how slow it is.
 const GATHERED_FOR: Duration = Duration::from_millis(100);
 
@@ -432,6 +432,7 @@ mod tests {
     /// Found by reading: one that takes a tenth of a second for a delivery and always has more at hand flushed after a minute
     /// and a half, and all of it would have come again after a crash.
     #[test]
+    #[cfg_attr(miri, ignore = "a matter of time")]
     fn one_that_is_slow_flushes_before_it_has_gathered_a_thousand() {
         let (mut leaf, node, _) = gathering(3 * GATHERED_MAX as u64, 2 * TURN);
         let begun = Instant::now();

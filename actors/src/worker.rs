@@ -402,6 +402,7 @@ mod tests {
 
     /// Found by reading: what had become slow kept its long turns, of which none was measured.
     #[test]
+    #[cfg_attr(miri, ignore = "a matter of time")]
     fn a_turn_ends_when_its_time_is_over_however_long_the_turns_before_were() {
         let mut turn = Turn { budget: BUDGET, slow: false, ..Turn::new() };
         let taken = slow_turn(&mut turn, usize::MAX);
@@ -422,6 +423,7 @@ mod tests {
     /// Found by a test of the window: a slow stage before which there were never more than six events was not known as slow,
     /// and showed how far it was after six.
     #[test]
+    #[cfg_attr(miri, ignore = "a matter of time")]
     fn one_that_is_slow_is_known_as_slow_however_few_events_there_are_for_a_turn() {
         assert_eq!(slow_turn(&mut Turn::new(), 6), 1, "nothing is known of it yet");
         for there_are in [1, 3, LOOK_FIRST, LOOK_FIRST + 2] {
