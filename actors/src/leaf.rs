@@ -24,6 +24,8 @@ const BUDGET: usize = if cfg!(miri) { 16 } else { 64 };
 const GATHERED_MAX: usize = if cfg!(miri) { 50 } else { 1_000 };
 /// Time after which it is to: how much comes again after a crash does not depend on how slow it is.
 const GATHERED_FOR: Duration = Duration::from_millis(100);
+/// Time is no input of a schedule that is to be run again, and says nothing where an interpreter runs.
+const TIMED: bool = !cfg!(any(loom, shuttle, miri));
 
 // There is a bit for every stage.
 const _: () = assert!(STAGES_MAX <= u64::BITS as usize);
@@ -145,8 +147,7 @@ pub(crate) struct Gathered {
 impl Gathered {
     /// True when a flush is due although there is more at hand.
     fn is_enough(&self) -> bool {
-        // Time is no input of a schedule that is to be run again.
-        let long = |since: Instant| !cfg!(any(loom, shuttle)) && since.elapsed() >= GATHERED_FOR;
+        let long = |since: Instant| TIMED && since.elapsed() >= GATHERED_FOR;
         self.deliveries + BUDGET > GATHERED_MAX || self.since.is_some_and(long)
     }
 }
@@ -176,8 +177,7 @@ impl LeafWorker {
         let mut progress = Progress::Idle;
         let Some(limit) = self.limit() else { return Ok(Progress::Idle) };
         for count in 0.. {
-            // Time is no input of a schedule that is to be run again.
-            self.lingered = count > 0 && !cfg!(any(loom, shuttle)) && begun.elapsed() > TURN;
+            self.lingered = count > 0 && TIMED && begun.elapsed() > TURN;
             if count == BUDGET || self.lingered {
                 progress = Progress::More;
                 break;
