@@ -186,6 +186,9 @@ fn a_log_without_its_front_keeps_the_header_that_says_where_it_begins() {
         assert_eq!((recovered.batches, recovered.last_batch), (0, before));
         assert!(memory.bytes(SECOND).unwrap() == emptied, "it stays as it was");
     }
+    let without = memory.copy();
+    without.remove(SECOND).unwrap();
+    assert!(matches!(refusal(&without), ScanError::MissingSegment { .. }));
     let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
     append(&mut log, 3, 100);
     log.drain().unwrap();
