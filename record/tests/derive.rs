@@ -145,6 +145,7 @@ fn the_crate_path_can_be_that_of_the_facade() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "it starts a compiler")]
 fn what_no_log_can_explain_does_not_compile() {
     trybuild::TestCases::new().compile_fail("tests/refused/*.rs");
 }
