@@ -114,10 +114,12 @@ impl Arriving {
         Some((kept.token, kept.prefix, start))
     }
 
-    /// Takes off the lane what follows from events after `upto`; up to `delivered` it needs no delivery.
-    fn keep(&mut self, upto: Seq, delivered: Seq, values: &mut Vec<u128>) {
+    /// Takes off the lane what follows from events after `upto`, as long as the gate stands there: when it has moved, some of it
+    /// can be delivered, and what comes then waits on the lane. Up to `delivered` nothing needs a delivery.
+    fn keep(&mut self, gate: &Gate, upto: Seq, delivered: Seq, values: &mut Vec<u128>) {
         values.clear();
         while self.lane.head().is_some_and(|token| token.seq > upto)
+            && gate.upto() == upto
             && let Some((token, prefix, _)) = self.lane.take_out(values)
         {
             if token.seq > delivered {
@@ -210,7 +212,7 @@ impl LeafWorker {
     fn keep(&mut self) -> Result<(), String> {
         let (delivered, upto, max) = (self.delivered, self.gate.upto(), self.kept_max);
         for from in self.lanes.iter_mut().flatten() {
-            from.keep(upto, delivered, &mut self.values);
+            from.keep(&self.gate, upto, delivered, &mut self.values);
         }
         let kept: usize = self.lanes.iter().flatten().map(|from| from.kept_bytes).sum();
         if kept <= max {
@@ -377,7 +379,7 @@ mod tests {
         assert_eq!(node.cursor(), Seq(events));
     }
 
-    /// It would be held twice, without the lane to stop who sends it.
+    /// Off the lane, nothing would stop who sends it.
     #[test]
     fn what_is_not_durable_yet_stays_on_the_lane() {
         let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
@@ -389,6 +391,11 @@ mod tests {
         assert_eq!(leaf.pump(), Progress::Idle);
         let from = leaf.lanes[0].as_mut().unwrap();
         assert_eq!((from.lane.head().unwrap().seq, from.kept.len()), (Seq(4), 0));
+        // Nor is it taken off when the gate has moved since somebody looked.
+        from.keep(&leaf.gate, Seq(2), Seq::ZERO, &mut Vec::new());
+        assert_eq!(from.kept.len(), 0);
+        from.keep(&leaf.gate, Seq(3), Seq::ZERO, &mut Vec::new());
+        assert_eq!(from.kept.len(), 2);
     }
 
     /// Writes what it is told only when it is asked to flush.
