@@ -1,4 +1,4 @@
-//! loom: a leaf that stops at the durable watermark is rung when it moves, and delivers nothing before.
+//! loom: a leaf that stops at the gate is rung when it moves, and delivers nothing before.
 
 use downbeat_flow::{LeafError, Nothing, StageId};
 use downbeat_record::{Batch, Fields, Timestamp};
@@ -28,8 +28,8 @@ impl Leaf for Counting {
 }
 
 /// Values for two events lie on the lane; the watermark moves over both while the leaf pumps. `moves` is how it
-/// moves.
-fn watermark(moves: fn(&Gate, Seq)) {
+/// moves. What is before `recovered` the leaf may hold back.
+fn watermark(recovered: Seq, moves: fn(&Gate, Seq)) {
     let (from, node) = (Arc::new(Node::new()), Arc::new(Node::new()));
     let (mut out, arrive) = lane(16 * 16, 1, &from, &node);
     for record in two_events().records() {
@@ -46,7 +46,7 @@ fn watermark(moves: fn(&Gate, Seq)) {
         },
     );
     let disk = Disk::default();
-    let gate = Arc::new(Gate::new(Seq::ZERO, vec![node.clone()]));
+    let gate = Arc::new(Gate::new(recovered, vec![node.clone()]));
     let mut leaf = LeafWorker {
         node: node.clone(),
         name: "counting".into(),
@@ -54,7 +54,7 @@ fn watermark(moves: fn(&Gate, Seq)) {
         lanes: vec![Some(arrive.into())],
         new_lanes: Arc::new(NewLanes::default()),
         gate: gate.clone(),
-        kept_max: 0,
+        kept_max: 4 * 1024,
         delivered: Seq::ZERO,
         partly: (Seq::ZERO, 0),
         gathered: Gathered::default(),
@@ -92,12 +92,18 @@ fn two_events() -> Batch {
 
 #[test]
 fn a_leaf_at_the_watermark_is_rung_when_it_moves_and_delivers_nothing_before() {
-    check(|| watermark(Gate::open));
+    check(|| watermark(Seq::ZERO, Gate::open));
+}
+
+/// Each event is a checkpoint of the log that is compared while the leaf holds back what comes after it.
+#[test]
+fn a_leaf_that_holds_values_back_is_rung_at_each_checkpoint_and_delivers_nothing_before() {
+    check(|| watermark(Seq(2), |gate, seq| gate.confirm(seq, (seq < Seq(2)).then_some(Seq(2)))));
 }
 
 /// Without the ring the leaf sleeps for ever, which loom sees as a model without an end.
 #[test]
 #[should_panic(expected = "exceeded maximum number of branches")]
 fn a_leaf_that_nobody_rings_sleeps_for_ever() {
-    check(|| watermark(Gate::set));
+    check(|| watermark(Seq::ZERO, Gate::set));
 }
