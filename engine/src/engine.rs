@@ -130,8 +130,7 @@ impl Engine {
 
     /// The door itself, for a producer on a thread of its own: clones of an [`Ingress`] do not share a cache line.
     ///
-    /// The kind of an event has to be [`Engine::kind_of`] its type, which is not looked at: what is of another type gets its
-    /// place, every stage that reads it rejects it, and an audit says of the log for ever that it does not hold. Bytes that are
+    /// The kind of an event has to be [`Engine::kind_of`] its type; under that of another type it is refused. Bytes that are
     /// encoded already are held to the contract of their kind. A kind that the log has no contract for is refused, and so is what
     /// passes for an event of a stage.
     pub fn ingress(&self) -> Ingress {

@@ -89,6 +89,19 @@ pub enum SubmitError {
         /// Its kind.
         kind: Kind,
     },
+    /// In this log its kind is that of another type.
+    #[error(
+        "not accepted: kind {kind} is that of `{contract}` in this log, and the event is one of `{event}`; give it the kind that \
+         this log gives its type"
+    )]
+    WrongKind {
+        /// The kind that it was given.
+        kind: Kind,
+        /// Name and version of the contract of that kind.
+        contract: String,
+        /// Name and version of its own.
+        event: String,
+    },
     /// Its bytes are not what the contract of its kind says.
     #[error(
         "not accepted: its bytes are no `{contract}` ({source}); encode it as that, or give it the kind that it is of"

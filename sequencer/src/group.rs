@@ -8,6 +8,7 @@ use zerocopy::IntoBytes;
 use crate::entry::{ALIGN, HEAD_MAX, head_len, write_head};
 use crate::error::SubmitError;
 use crate::ingress::Claim;
+use crate::kinds::TypeName;
 
 /// Events being put together; encoded here, copied into the ring in one piece when submitted.
 ///
@@ -25,6 +26,8 @@ pub struct Group {
     keys: Vec<IdempotencyKey>,
     /// What the events say of themselves.
     claim: Option<Claim>,
+    /// What each of those that are typed says; once for several in a row.
+    types: Vec<(Claim, TypeName)>,
     /// One of them came as bytes.
     has_bytes: bool,
 }
@@ -43,7 +46,12 @@ impl Group {
     /// batch; the group is as it was.
     pub fn push<E: Event>(&mut self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
         let room = event.encoded_len_max();
-        self.add(fields, room, |out| Ok(event.encode(out)?))
+        self.add(fields, room, |out| Ok(event.encode(out)?))?;
+        let of = (Claim::of(fields), TypeName::of::<E>());
+        if self.types.last() != Some(&of) {
+            self.types.push(of);
+        }
+        Ok(())
     }
 
     /// Adds an event that is encoded already; it is held to its contract when the group is submitted.
@@ -100,6 +108,7 @@ impl Group {
     /// Removes all events and keeps the memory.
     pub fn clear(&mut self) {
         self.keys.clear();
+        self.types.clear();
         (self.used, self.count, self.batch_bytes, self.claim, self.has_bytes) = (0, 0, 0, None, false);
     }
 
@@ -121,6 +130,11 @@ impl Group {
     /// What its events say of themselves; `None` when it has none.
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.claim
+    }
+
+    /// What its events say of themselves that were typed, with their types; neighbours differ.
+    pub(crate) fn types(&self) -> &[(Claim, TypeName)] {
+        &self.types
     }
 
     /// True when one of its events was given as bytes.

@@ -16,6 +16,7 @@ use crate::doorbell::Doorbell;
 use crate::entry::{Events, Tag, head_len, write_head};
 use crate::error::{Bound, Fill, SubmitError};
 use crate::group::Group;
+use crate::kinds::{Kinds, TypeName};
 use crate::ring::{Drain, Refused, Ring};
 use crate::settings::Settings;
 use crate::sync;
@@ -42,34 +43,12 @@ pub(crate) struct Shared {
     batch_room: usize,
     /// Events that a group may have.
     group_max: usize,
-    kinds: Known,
+    kinds: Kinds,
     contracts: Option<Arc<ContractTable>>,
 }
 
-/// Kinds that may come from outside, so that one comparison tells.
-#[derive(Clone, Copy)]
-struct Known {
-    first: u16,
-    count: u32,
-}
-
-impl Known {
-    fn of(contracts: Option<&ContractTable>) -> Self {
-        match contracts {
-            // They are numbered from 1.
-            Some(contracts) => Self { first: 1, count: contracts.len() as u32 },
-            None => Self { first: 0, count: 1 << 16 },
-        }
-    }
-
-    #[inline]
-    fn has(self, kind: Kind) -> bool {
-        u32::from(kind.0.wrapping_sub(self.first)) < self.count
-    }
-}
-
 /// What the fields of one event, or of several, say about where they come from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
     lowest: Kind,
     highest: Kind,
@@ -112,7 +91,7 @@ impl Shared {
             room: event_listener::Event::new(),
             batch_room: settings.batch_bytes - BATCH_HEADER_LEN,
             group_max,
-            kinds: Known::of(contracts.as_deref()),
+            kinds: Kinds::new(contracts.as_deref()),
             contracts,
         };
         (Arc::new(shared), [derived_drain, outside_drain])
@@ -166,13 +145,13 @@ impl Ingress {
     /// # Errors
     ///
     /// [`SubmitError::Backpressure`], [`SubmitError::TooLarge`], [`SubmitError::Encode`], [`SubmitError::UnknownKind`],
-    /// [`SubmitError::SourceOfAStage`], [`SubmitError::Derived`], [`SubmitError::Closed`], [`SubmitError::Full`],
-    /// [`SubmitError::Poisoned`]. Nothing was submitted.
+    /// [`SubmitError::WrongKind`], [`SubmitError::SourceOfAStage`], [`SubmitError::Derived`], [`SubmitError::Closed`],
+    /// [`SubmitError::Full`], [`SubmitError::Poisoned`]. Nothing was submitted.
     #[inline]
     pub fn try_submit<E: Event>(&self, fields: &Fields, event: &E, ack: Ack) -> Result<Ticket, SubmitError> {
         let room = event.encoded_len_max();
         self.ticketed(ack, false, is_keyed(fields), |tag| {
-            self.put_event(fields, tag, room, |out| Ok(event.encode(out)?))
+            self.put_event(fields, Some(TypeName::of::<E>()), tag, room, |out| Ok(event.encode(out)?))
         })
     }
 
@@ -184,7 +163,8 @@ impl Ingress {
     #[inline]
     pub fn try_send<E: Event>(&self, fields: &Fields, event: &E) -> Result<(), SubmitError> {
         let tag = Tag { ticket: None, group: false, keyed: is_keyed(fields) };
-        self.put_event(fields, tag, event.encoded_len_max(), |out| Ok(event.encode(out)?))
+        let room = event.encoded_len_max();
+        self.put_event(fields, Some(TypeName::of::<E>()), tag, room, |out| Ok(event.encode(out)?))
     }
 
     /// Like [`Ingress::try_submit`], for a payload that is encoded already: it is held to the contract of its kind.
@@ -196,7 +176,7 @@ impl Ingress {
     pub fn try_submit_bytes(&self, fields: &Fields, payload: &[u8], ack: Ack) -> Result<Ticket, SubmitError> {
         self.explain(fields.kind, payload)?;
         self.ticketed(ack, false, is_keyed(fields), |tag| {
-            self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
+            self.put_event(fields, None, tag, payload.len(), |out| copy(out, payload))
         })
     }
 
@@ -209,7 +189,7 @@ impl Ingress {
     pub fn try_send_bytes(&self, fields: &Fields, payload: &[u8]) -> Result<(), SubmitError> {
         self.explain(fields.kind, payload)?;
         let tag = Tag { ticket: None, group: false, keyed: is_keyed(fields) };
-        self.put_event(fields, tag, payload.len(), |out| copy(out, payload))
+        self.put_event(fields, None, tag, payload.len(), |out| copy(out, payload))
     }
 
     /// Submits a group: consecutive places in one batch, all or none, also after a crash. Its one ticket
@@ -225,7 +205,8 @@ impl Ingress {
     pub fn try_submit_all(&self, group: &Group, ack: Ack) -> Result<Ticket, SubmitError> {
         assert!(!group.is_empty(), "a group of {} events, at least 1 is needed", group.len());
         let shared = self.handle.shared();
-        group.claim().map_or(Ok(()), |claim| self.believe(claim))?;
+        group.claim().map_or(Ok(()), |claim| self.believe(claim, None))?;
+        group.types().iter().try_for_each(|(claim, name)| self.believe(*claim, Some(*name)))?;
         if group.has_bytes() {
             Events::of(group.body()).try_for_each(|(fields, payload)| self.explain(fields.kind, payload))?;
         }
@@ -373,11 +354,12 @@ impl Ingress {
     fn put_event(
         &self,
         fields: &Fields,
+        name: Option<TypeName>,
         tag: Tag,
         room: usize,
         encode: impl FnOnce(&mut [u8]) -> Result<usize, SubmitError>,
     ) -> Result<(), SubmitError> {
-        self.believe(Claim::of(fields))?;
+        self.believe(Claim::of(fields), name)?;
         let head = head_len(fields);
         self.put(tag, head + room, room + EVENT_OVERHEAD_MAX, |out| {
             let (before, payload) = out.split_at_mut(head);
@@ -414,15 +396,18 @@ impl Ingress {
     }
 
     /// Refuses what nobody could explain who reads the log: events from outside that pass for those of a stage, or that
-    /// have no contract.
+    /// have no contract, or that of another type.
     #[inline]
-    fn believe(&self, claim: Claim) -> Result<(), SubmitError> {
-        let kinds = self.handle.shared().kinds;
-        let known = kinds.has(claim.lowest) && kinds.has(claim.highest);
+    fn believe(&self, claim: Claim, name: Option<TypeName>) -> Result<(), SubmitError> {
+        let kinds = &self.handle.shared().kinds;
+        let known = match name {
+            Some(name) => kinds.is(claim.lowest, name),
+            None => kinds.has(claim.lowest) && kinds.has(claim.highest),
+        };
         if known && !claim.derived && !claim.source.is_of_a_stage() {
             return Ok(());
         }
-        self.believe_stages_only(claim)
+        self.believe_stages_only(claim, name)
     }
 
     /// Refuses bytes from outside that are not what the contract of their kind says: who reads the log could not either.
@@ -430,18 +415,28 @@ impl Ingress {
         let contracts = self.handle.shared().contracts.as_ref().filter(|_| self.handle.lane == Lane::Outside);
         let Some(contract) = contracts.and_then(|contracts| contracts.get(kind)) else { return Ok(()) };
         json::check(&contract.shape, encoded_here(payload)).map_err(|source| SubmitError::Payload {
-            contract: format!("{} v{}", contract.name, contract.version),
+            contract: called(&contract.name, contract.version),
             source,
         })
     }
 
     /// Out of the way of what comes from outside.
     #[inline(never)]
-    fn believe_stages_only(&self, claim: Claim) -> Result<(), SubmitError> {
+    fn believe_stages_only(&self, claim: Claim, name: Option<TypeName>) -> Result<(), SubmitError> {
+        let Shared { kinds, contracts, .. } = self.handle.shared();
+        if let Some(name) = name.filter(|name| !kinds.is(claim.lowest, *name)) {
+            let contract = contracts.as_ref().and_then(|contracts| contracts.get(claim.lowest));
+            return Err(contract.map_or(SubmitError::UnknownKind { kind: claim.lowest }, |contract| {
+                SubmitError::WrongKind {
+                    kind: claim.lowest,
+                    contract: called(&contract.name, contract.version),
+                    event: called(name.name, name.version),
+                }
+            }));
+        }
         if self.handle.lane == Lane::Derived {
             return Ok(());
         }
-        let kinds = self.handle.shared().kinds;
         Err(match [claim.lowest, claim.highest].into_iter().find(|kind| !kinds.has(*kind)) {
             Some(kind) => SubmitError::UnknownKind { kind },
             None if claim.derived => SubmitError::Derived,
@@ -505,6 +500,10 @@ impl Drop for RingLast<'_> {
     fn drop(&mut self) {
         self.0.ring();
     }
+}
+
+fn called(name: &str, version: u16) -> String {
+    format!("{name} v{version}")
 }
 
 #[inline]

@@ -49,6 +49,7 @@ pub mod settings;
 
 mod group;
 mod ingress;
+mod kinds;
 
 mod door;
 pub mod doorbell;

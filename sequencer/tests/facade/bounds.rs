@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use downbeat_record::{Batch, Contract, ContractTable, Fields, Kind, Seq, Shape, SourceId, Timestamp};
+use downbeat_record::{
+    Batch, Contract, ContractTable, Event, Fields, Kind, Seq, Shape, SourceId, Timestamp, rkyv,
+};
 use downbeat_sequencer::{
     Ack, Bound, Clock, Group, ManualClock, Settings, Start, Stop, SubmitError, sequencer,
 };
@@ -159,6 +161,60 @@ fn what_nobody_could_explain_is_refused_from_outside() {
     }
     sequencer.derived().try_send_bytes(&of_a_stage, b"").unwrap();
     assert_eq!(sequencer.fill(Seq::ZERO), refusals.len() + 2 + 1);
+}
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Paid")]
+struct Paid(u64);
+
+/// As long as the first version, so that its bytes could pass for it.
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Paid", version = 2)]
+struct PaidV2(u64);
+
+#[derive(Event, rkyv::Archive, rkyv::Serialize, rkyv::Deserialize)]
+#[event(name = "test.Refunded")]
+struct Refunded(u64);
+
+#[test]
+fn an_event_under_the_kind_of_another_type_is_refused() {
+    let mut table = ContractTable::new();
+    let contracts = [Contract::of::<Refunded>(), Contract::of::<Paid>(), Contract::of::<PaidV2>()];
+    let [refunded, paid, paid_v2] = contracts.map(|contract| table.register(contract).unwrap());
+    let of = |kind| Fields { kind, ..Fields::default() };
+    let start = Start { contracts: Some(Arc::new(table)), ..Start::fresh(&small()) };
+    let (ingress, mut sequencer) = sequencer(&small(), ManualClock::new(Timestamp(1_000)), start);
+
+    let wrong = [
+        (
+            refunded,
+            "kind 1 is that of `test.Refunded v1` in this log, and the event is one of `test.Paid v1`",
+        ),
+        (paid_v2, "kind 3 is that of `test.Paid v2` in this log, and the event is one of `test.Paid v1`"),
+        (Kind(0), "kind 0 has no contract"),
+        (Kind(4), "kind 4 has no contract"),
+    ];
+    for (kind, why) in wrong {
+        let mut group = Group::new();
+        group.push(&of(paid), &Paid(1)).unwrap();
+        group.push(&of(kind), &Paid(2)).unwrap();
+        group.push(&of(refunded), &Refunded(3)).unwrap();
+        let errors = [
+            ingress.try_send(&of(kind), &Paid(1)).unwrap_err(),
+            ingress.try_submit(&of(kind), &Paid(1), Ack::Ordered).map(drop).unwrap_err(),
+            ingress.try_submit_all(&group, Ack::Ordered).map(drop).unwrap_err(),
+            sequencer.derived().try_send(&of(kind), &Paid(1)).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(error.to_string().contains(why), "{kind}: {error}");
+        }
+        group.clear();
+        group.push(&of(paid), &Paid(4)).unwrap();
+        drop(ingress.try_submit_all(&group, Ack::Ordered).unwrap());
+    }
+    ingress.try_send(&of(refunded), &Refunded(5)).unwrap();
+    drop(ingress.try_submit(&of(paid_v2), &PaidV2(6), Ack::Ordered).unwrap());
+    assert_eq!(sequencer.fill(Seq::ZERO), wrong.len() + 2);
 }
 
 #[test]
