@@ -61,11 +61,19 @@ fn short_writes_and_interruptions_are_gone_on_with() {
             append(&mut log, 3, 4_000);
         }
         assert_eq!(log.drain().unwrap().seq, Seq(12), "{outcome:?}");
+        assert_eq!(memory.heal(), 3);
         if let Outcome::Errno(_) = outcome {
-            memory.fail(Fault { step: Step::Sync, after: 0, times: 2, outcome });
-            append(&mut log, 3, 4_000);
-            append(&mut log, 3, 4_000);
-            assert_eq!(log.drain().unwrap().seq, Seq(18), "{outcome:?}");
+            // The first write is a durable one; the second needs a sync.
+            for after in [0, 1] {
+                memory.fail(Fault { step: Step::Sync, after, times: 2, outcome });
+                memory.hold(true);
+                append(&mut log, 3, 4_000);
+                append(&mut log, 3, 4_000);
+                memory.hold(false);
+                let durable = Seq(18 + 6 * after);
+                assert_eq!(log.drain().unwrap().seq, durable, "{outcome:?} from sync {after} on");
+                assert_eq!(memory.heal(), 2);
+            }
         }
         drop(log);
         memory.power_cut(|_| downbeat_wal::storage::memory::Fate::Lost);
