@@ -109,6 +109,7 @@ fn what_no_audit_could_explain_is_refused_at_every_door() {
         door(&Fields { kind, derived: true, ..Fields::default() }),
         door(&Fields::default()),
         door(&Fields { kind: Kind(u16::MAX), ..Fields::default() }),
+        door(&Fields { kind: engine.kind_of::<Ticked>().unwrap(), ..Fields::default() }),
         bytes(&[1, 2, 3]),
         bytes(&[]),
         group,
