@@ -33,8 +33,8 @@ pub enum FlowError {
         /// What it names.
         missing: String,
     },
-    /// The names of two stages give the same number in the header of what they emit.
-    #[error("stages `{one}` and `{other}` cannot be told apart in a log; rename one of them")]
+    /// The names of two stages, of which one or both may be retired, give the same number in the header of what they emit.
+    #[error("stages `{one}` and `{other}` cannot be told apart in a log; rename the newer one")]
     SameSource {
         /// One.
         one: String,
@@ -247,13 +247,12 @@ impl FlowBuilder {
         if let Some(leaf) = self.leaves.iter().find(|leaf| leaf.after.is_empty()) {
             return Err(FlowError::LeafUnreachable { leaf: leaf.name.to_string() });
         }
-        for (index, stage) in self.stages.iter().enumerate() {
-            let same = |other: &&StageDef| source_of(&other.name) == source_of(&stage.name);
-            if let Some(other) = self.stages[index + 1..].iter().find(same) {
-                return Err(FlowError::SameSource {
-                    one: stage.name.to_string(),
-                    other: other.name.to_string(),
-                });
+        let stages = self.stages.iter().map(|stage| &*stage.name);
+        let sources: Vec<&str> = stages.chain(self.retired.iter().map(String::as_str)).collect();
+        for (index, one) in sources.iter().enumerate() {
+            let same = |other: &&&str| source_of(other) == source_of(one);
+            if let Some(other) = sources[index + 1..].iter().find(same) {
+                return Err(FlowError::SameSource { one: (*one).to_owned(), other: (*other).to_owned() });
             }
         }
         let groups = group(&self.stages)?;

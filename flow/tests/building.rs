@@ -85,16 +85,27 @@ fn names_are_unique_and_qualifiers_belong_to_a_part() {
 
 /// What a stage emits is known by a number of 31 bits that follows from its name.
 #[test]
+#[cfg_attr(miri, ignore = "tens of thousands of names")]
 fn names_that_stand_for_one_source_are_refused() {
     let mut names = HashMap::new();
     let same = (0..)
         .map(|n| format!("stage-{n}"))
         .find_map(|name| names.insert(source_of(&name), name.clone()).map(|other| [other, name]));
     let [one, other] = same.unwrap();
-    let flow = Flow::named("f").stage(&one, Sends).on::<Ping>().stage(&other, Sends).on::<Ping>();
-    let (error, message) = refused(flow);
-    assert!(matches!(error, FlowError::SameSource { .. }), "{error}");
-    assert!(message.contains(&format!("`{one}`")) && message.contains(&format!("`{other}`")), "{message}");
+    let flow = || Flow::named("f").stage("a", Sends).on::<Ping>();
+    for flow in [
+        flow().stage(&one, Sends).on::<Ping>().stage(&other, Sends).on::<Ping>(),
+        flow().stage(&one, Sends).on::<Ping>().retired(&other),
+        flow().retired(&other).stage(&one, Sends).on::<Ping>(),
+        flow().retired(&one).retired(&other),
+    ] {
+        let (error, message) = refused(flow);
+        assert!(matches!(error, FlowError::SameSource { .. }), "{error}");
+        assert!(
+            message.contains(&format!("`{one}`")) && message.contains(&format!("`{other}`")),
+            "{message}"
+        );
+    }
 }
 
 #[test]

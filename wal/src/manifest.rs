@@ -218,7 +218,7 @@ mod tests {
     fn a_manifest_comes_back_and_every_bit_of_it_is_protected() {
         let good = manifest().to_block();
         assert_eq!(Slot::parse(&good), Slot::Valid(manifest()));
-        for bit in 0..BLOCK * 8 {
+        for bit in (0..BLOCK * 8).step_by(if cfg!(miri) { 4_099 } else { 1 }) {
             let mut block = AlignedBuf::from_slice(&good);
             block[bit / 8] ^= 1 << (bit % 8);
             assert!(!matches!(Slot::parse(&block), Slot::Valid(_)), "bit {bit}");

@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn every_single_bit_of_the_block_is_protected() {
         let good = header().to_block();
-        for bit in 0..BLOCK * 8 {
+        for bit in (0..BLOCK * 8).step_by(if cfg!(miri) { 4_099 } else { 1 }) {
             let mut block = AlignedBuf::from_slice(&good);
             block[bit / 8] ^= 1 << (bit % 8);
             assert!(matches!(HeaderBlock::parse(&block), HeaderBlock::Invalid(_)), "bit {bit}");

@@ -16,11 +16,23 @@ use anyhow::{Context as _, ensure};
 use clap::{Args, ValueEnum};
 
 /// What runs under Miri: everything that makes no system call.
-const MIRI: [&[&str]; 4] = [
+const MIRI: [&[&str]; 5] = [
     &["--package", "downbeat-record", "--lib", "--tests"],
     &["--package", "downbeat-sequencer", "--lib"],
     &["--package", "downbeat-flow", "--lib", "--tests"],
     &["--package", "downbeat-actors", "--lib"],
+    &[
+        "--package",
+        "downbeat-wal",
+        "--lib",
+        "--",
+        "--skip",
+        "storage::",
+        "--skip",
+        "probe::",
+        "--skip",
+        "copies::",
+    ],
 ];
 
 /// What runs under a sanitizer.

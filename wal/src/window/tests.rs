@@ -63,6 +63,7 @@ fn check(bytes: &[u8], offset: u64) {
 const PACES: [Pace; 4] = [Pace::CALLER, Pace::SPARSE, Pace::Ahead, Pace::Streaming];
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of bytes")]
 fn whatever_the_pace_every_byte_comes_once_and_in_its_place() {
     for pace in PACES {
         // Lengths around the head and around a piece, and a file that ends within one.
@@ -84,6 +85,7 @@ fn whatever_the_pace_every_byte_comes_once_and_in_its_place() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of bytes")]
 fn who_jumps_gets_what_is_there_and_not_what_was_read_ahead() {
     for pace in PACES {
         let file = file(4_096);
