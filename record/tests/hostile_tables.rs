@@ -3,7 +3,7 @@
 
 use downbeat_record::contract::{NAME_LEN_MAX, TABLE_LEN_MAX};
 use downbeat_record::shape::{Field, Members, NESTING_MAX, PARTS_MAX, Scalar, ShapeFault, StructShape};
-use downbeat_record::{Contract, ContractError, ContractTable, Shape};
+use downbeat_record::{Contract, ContractError, ContractTable, Kind, Shape};
 use proptest::prelude::*;
 
 /// Longer than anything that is not hostile. Miri is too slow for a megabyte.
@@ -88,6 +88,26 @@ fn a_table_is_as_long_as_is_allowed_and_not_a_byte_longer() {
         let refused = ContractTable::from_json(&text).unwrap_err().to_string();
         assert!(refused.contains(&format!("{longer} bytes are more than {TABLE_LEN_MAX}")), "{refused}");
     }
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "a million names")]
+fn of_a_million_contracts_a_table_takes_as_many_as_there_are_kinds() {
+    let contract = |n: u32| Contract { name: format!("n{n}"), version: 1, shape: Shape::Unit };
+    let mut table = ContractTable::new();
+    for n in 1..=1_000_000 {
+        let expected = u16::try_from(n).map(Kind).map_err(|_| ContractError::Full);
+        assert_eq!(table.register(contract(n)), expected);
+    }
+    assert_eq!(table.len(), usize::from(u16::MAX));
+    assert_eq!(table.register(contract(7)), Ok(Kind(7)), "it has that one");
+    let text = table.to_json();
+    assert_eq!(ContractTable::from_json(&text).as_ref(), Ok(&table));
+    let text = String::from_utf8(text).unwrap();
+    let longer = text.trim_end().strip_suffix(']').unwrap().to_owned()
+        + r#",{"kind":65536,"name":"more","version":1,"shape":"unit"}]"#;
+    let refused = ContractTable::from_json(longer.as_bytes()).unwrap_err().to_string();
+    assert!(refused.contains("65536"), "{refused}");
 }
 
 #[test]
