@@ -289,6 +289,28 @@ fn no_log_is_made_unless_asked() {
 }
 
 #[test]
+fn a_log_is_neither_found_nor_made_among_files_of_others() {
+    let dir = temp();
+    std::fs::write(dir.path().join("notes.txt"), "of somebody").unwrap();
+    let options = Options { create: false, ..options(dir.path(), BackendChoice::Auto) };
+    assert!(matches!(open(&options), Err(OpenError::NotFound { .. })));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
+fn a_path_that_leads_through_a_file_is_no_log_that_is_not_there() {
+    let dir = temp();
+    std::fs::write(dir.path().join("file"), "no directory").unwrap();
+    let options = Options { create: false, ..options(&dir.path().join("file/log"), BackendChoice::Auto) };
+    match open(&options).map(drop) {
+        Err(OpenError::Scan(ScanError::Io { action: "open the directory", source, .. })) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::NotADirectory);
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
 fn files_of_strangers_are_neither_read_nor_removed() {
     let dir = temp();
     let options = options(dir.path(), BackendChoice::Auto);

@@ -142,6 +142,26 @@ fn a_full_disk_is_backpressure_before_a_seq_is_assigned_and_ends_when_space_retu
     expect_events(&kept, seq.0, 4_000);
 }
 
+#[test]
+fn a_write_that_fails_on_its_way_is_said_of_the_place_where() {
+    let place = |faults: &[Fault]| {
+        let memory = Memory::new();
+        let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+        append(&mut log, 3, 4_000);
+        log.drain().unwrap();
+        faults.iter().for_each(|fault| memory.fail(*fault));
+        append(&mut log, 3, 4_000);
+        let Err(LogError::Poisoned(poison)) = log.drain() else { panic!("it is not durable") };
+        assert_eq!((poison.operation, poison.source.raw_os_error()), ("write", Some(EIO)));
+        poison.offset
+    };
+    // One after the other.
+    let write = |outcome| Fault { step: Step::Write, after: 0, times: 1, outcome };
+    let first = place(&[write(Outcome::Errno(EIO))]);
+    let later = place(&[write(Outcome::Short(2 * BLOCK + 100)), write(Outcome::Errno(EIO))]);
+    assert_eq!(later, first + 2 * BLOCK as u64);
+}
+
 /// Found by reading: the message joined the file that waited for its sync with the place of a write into the next.
 #[test]
 fn a_write_that_fails_is_said_of_the_file_it_was_for() {
