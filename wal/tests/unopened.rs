@@ -1,4 +1,5 @@
-//! A file that is there and cannot be opened is not one that is not there: nothing is cut, and nothing made anew.
+//! A file that cannot be opened is not one that is not there, nor is a directory empty that cannot be listed: nothing is cut, and
+//! nothing made anew.
 
 #[path = "common/log.rs"]
 mod common;
@@ -11,7 +12,7 @@ use common::{append, expect_events, memory_options, open};
 use downbeat_wal::storage::{Access, Entry, File, Lock, Queue, Storage};
 use downbeat_wal::{BackendChoice, Memory, Options, ReadOptions, Reader, Trust, names};
 
-/// A directory in memory in which one file cannot be opened.
+/// A directory in memory in which one file cannot be opened; without a name, it cannot be listed.
 struct Denied {
     memory: Memory,
     name: String,
@@ -23,7 +24,7 @@ impl Storage for Denied {
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
-        self.memory.list()
+        if self.name.is_empty() { Err(io::ErrorKind::PermissionDenied.into()) } else { self.memory.list() }
     }
 
     fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
@@ -65,6 +66,22 @@ impl Storage for Denied {
     fn single_threaded(&self) -> bool {
         true
     }
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_is_an_error_and_no_empty_one() {
+    let memory = Memory::new();
+    let (mut log, _, _) = open(&memory_options(&memory)).unwrap();
+    append(&mut log, 3, 5_000);
+    log.drain().unwrap();
+    drop(log);
+    let storage = Arc::new(Denied { memory: memory.copy(), name: String::new() });
+    let options = Options { backend: BackendChoice::Storage(storage.clone()), ..memory_options(&memory) };
+    let refused = open(&options).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("cannot list"), "{refused}");
+    assert!(Reader::on(storage.clone(), ReadOptions::default()).is_err());
+    let (_, _, kept) = open(&memory_options(&storage.memory)).unwrap();
+    expect_events(&kept, 3, 5_000);
 }
 
 #[test]
