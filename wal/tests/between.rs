@@ -3,109 +3,18 @@
 
 #[path = "common/log.rs"]
 mod common;
+#[path = "common/watched.rs"]
+mod watched;
 
-use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use common::{append, memory_options, open};
 use downbeat_record::{SegmentId, Timestamp};
 use downbeat_wal::storage::memory::Fate;
-use downbeat_wal::storage::{Access, Entry, File, Handle, Lock, Queue, Storage};
+use downbeat_wal::storage::{Access, Storage};
 use downbeat_wal::{BackendChoice, Log, Memory, Options, ReadOptions, Reader, Row, Trust, names};
-
-/// A directory in memory; before each operation on it something may happen there.
-struct Watched {
-    memory: Memory,
-    before: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl Storage for Watched {
-    fn path(&self, name: &str) -> PathBuf {
-        self.memory.path(name)
-    }
-
-    fn list(&self) -> io::Result<Vec<Entry>> {
-        (self.before)();
-        self.memory.list()
-    }
-
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        (self.before)();
-        Ok(Arc::new(WatchedFile { file: self.memory.open(name, access)?, before: Arc::clone(&self.before) }))
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        (self.before)();
-        self.memory.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        (self.before)();
-        self.memory.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        (self.before)();
-        self.memory.sync_dir()
-    }
-
-    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
-        self.memory.lock(name)
-    }
-
-    fn holder(&self, name: &str) -> Option<u32> {
-        self.memory.holder(name)
-    }
-
-    fn queue(&self, depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
-        self.memory.queue(depth)
-    }
-
-    fn random(&self) -> io::Result<u64> {
-        self.memory.random()
-    }
-
-    fn single_threaded(&self) -> bool {
-        true
-    }
-}
-
-struct WatchedFile {
-    file: Arc<dyn File>,
-    before: Arc<dyn Fn() + Send + Sync>,
-}
-
-impl File for WatchedFile {
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        (self.before)();
-        self.file.read_at(buf, offset)
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64, dsync: bool) -> io::Result<usize> {
-        (self.before)();
-        self.file.write_at(bytes, offset, dsync)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        (self.before)();
-        self.file.sync_data()
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        (self.before)();
-        self.file.allocate(len)
-    }
-
-    fn handle(&self) -> Handle<'_> {
-        self.file.handle()
-    }
-}
+use watched::Watched;
 
 /// Events of a writer are known by their length.
 const FIRST: usize = 5_000;
@@ -163,9 +72,12 @@ fn before_each_look(
             let (log, there) = (begin(&memory, batches), memory.clone());
             let due = Arc::new(Mutex::new((looks, Some(log))));
             let happens = Arc::clone(&due);
-            let before = Arc::new(move || match &mut *happens.lock().unwrap() {
-                (0, log) => log.take().into_iter().for_each(|log| meanwhile(log, &there)),
-                (left, _) => *left -= 1,
+            let before = Arc::new(move |_: &str| {
+                match &mut *happens.lock().unwrap() {
+                    (0, log) => log.take().into_iter().for_each(|log| meanwhile(log, &there)),
+                    (left, _) => *left -= 1,
+                }
+                Ok(())
             });
             let watched = Watched { memory: memory.clone(), before };
             let how = ReadOptions { verify_chain, ..ReadOptions::default() };
@@ -275,10 +187,11 @@ fn a_reader_that_looks_while_an_opening_removes_what_it_cuts() {
 
     let (there, looks) = (memory.clone(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&looks);
-    let before = Arc::new(move || {
+    let before = Arc::new(move |_: &str| {
         counted.fetch_add(1, Ordering::Relaxed);
         let everything = ReadOptions { trust: Trust::Everything, ..ReadOptions::default() };
         assert_eq!(seen(Arc::new(there.clone()), everything).len(), 3);
+        Ok(())
     });
     let watched = Watched { memory: memory.clone(), before };
     let watched = Options { backend: BackendChoice::Storage(Arc::new(watched)), ..options };

@@ -3,69 +3,23 @@
 
 #[path = "common/log.rs"]
 mod common;
+#[path = "common/watched.rs"]
+mod watched;
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use common::{append, expect_events, memory_options, open};
-use downbeat_wal::storage::{Access, Entry, File, Lock, Queue, Storage};
 use downbeat_wal::{BackendChoice, Memory, Options, ReadOptions, Reader, Trust, names};
+use watched::Watched;
 
-/// A directory in memory in which one file cannot be opened; without a name, it cannot be listed.
-struct Denied {
-    memory: Memory,
-    name: String,
-}
-
-impl Storage for Denied {
-    fn path(&self, name: &str) -> PathBuf {
-        self.memory.path(name)
-    }
-
-    fn list(&self) -> io::Result<Vec<Entry>> {
-        if self.name.is_empty() { Err(io::ErrorKind::PermissionDenied.into()) } else { self.memory.list() }
-    }
-
-    fn open(&self, name: &str, access: Access) -> io::Result<Arc<dyn File>> {
-        if name == self.name {
-            Err(io::ErrorKind::PermissionDenied.into())
-        } else {
-            self.memory.open(name, access)
-        }
-    }
-
-    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.memory.rename(from, to)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        self.memory.remove(name)
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        self.memory.sync_dir()
-    }
-
-    fn lock(&self, name: &str) -> io::Result<Box<dyn Lock>> {
-        self.memory.lock(name)
-    }
-
-    fn holder(&self, name: &str) -> Option<u32> {
-        self.memory.holder(name)
-    }
-
-    fn queue(&self, depth: usize) -> io::Result<(Box<dyn Queue>, Option<String>)> {
-        self.memory.queue(depth)
-    }
-
-    fn random(&self) -> io::Result<u64> {
-        self.memory.random()
-    }
-
-    fn single_threaded(&self) -> bool {
-        true
-    }
+/// A copy in which this file cannot be opened; without a name, it cannot be listed.
+fn denied(memory: &Memory, denied: &str) -> Arc<Watched> {
+    let denied = denied.to_owned();
+    let before = move |name: &str| {
+        if name == denied { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    };
+    Arc::new(Watched { memory: memory.copy(), before: Arc::new(before) })
 }
 
 #[test]
@@ -75,7 +29,7 @@ fn a_directory_that_cannot_be_listed_is_an_error_and_no_empty_one() {
     append(&mut log, 3, 5_000);
     log.drain().unwrap();
     drop(log);
-    let storage = Arc::new(Denied { memory: memory.copy(), name: String::new() });
+    let storage = denied(&memory, "");
     let options = Options { backend: BackendChoice::Storage(storage.clone()), ..memory_options(&memory) };
     let refused = open(&options).map(drop).unwrap_err().to_string();
     assert!(refused.contains("cannot list"), "{refused}");
@@ -97,7 +51,7 @@ fn a_file_that_cannot_be_opened_is_an_error_and_no_missing_file() {
     let files = segments.into_iter().chain(names::MANIFEST.map(str::to_owned));
     for name in files {
         assert!(memory.bytes(&name).is_some(), "{name} is there");
-        let storage = Arc::new(Denied { memory: memory.copy(), name: name.clone() });
+        let storage = denied(&memory, &name);
         let options =
             Options { backend: BackendChoice::Storage(storage.clone()), ..memory_options(&storage.memory) };
         let refused = open(&options).map(drop).unwrap_err().to_string();
